@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 
-export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
+export type Json =
+  string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
 
 /** Why a server is not running any more, classified so that a page can say what to do. */
 export type ExitCause =

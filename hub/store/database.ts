@@ -1,0 +1,250 @@
+import { chmodSync, copyFileSync, existsSync, readdirSync, statSync, unlinkSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import BetterSqlite3 from 'better-sqlite3'
+import { Kysely, SqliteDialect, sql } from 'kysely'
+import { migrations } from '../../migrations/index.ts'
+import { HubError } from '../../packages/core/errors.ts'
+import type { Schema } from './schema.ts'
+
+/** The open database. All SQL of the hub goes through `db`, one writer at a time. */
+export interface Database extends AsyncDisposable {
+  readonly db: Kysely<Schema>
+  readonly file: string
+}
+
+/** Longest time a statement waits for a lock, in ms. It blocks the event loop, so it is short. */
+const busyTimeout = 250
+
+/**
+ * Opens (or makes, mode 0600) the SQLite file and brings it to the newest schema; before a
+ * migration the file is copied beside itself.
+ * @throws {HubError} `unavailable` for a corrupt, read-only or newer database, naming the file and the way out.
+ */
+export async function openDatabase(file: string): Promise<Database> {
+  const raw = openFile(file)
+  try {
+    checkIntegrity(raw, file)
+    const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: guarded(raw) }) })
+    await migrate(db, raw, file)
+    return {
+      db,
+      file,
+      async [Symbol.asyncDispose]() {
+        await db.destroy()
+      },
+    }
+  } catch (error) {
+    raw.close()
+    throw error
+  }
+}
+
+/** What `portico db check` reports. Opens the file without writing. */
+export interface DatabaseReport {
+  readonly ok: boolean
+  readonly schemaVersion: number
+  readonly latest: number
+  readonly problems: readonly string[]
+}
+
+/** Reads the whole file for damage and compares its schema with this version's. */
+export function checkDatabase(file: string): DatabaseReport {
+  const latest = migrations.length
+  try {
+    if (!existsSync(file)) throw new HubError('not_found', `${file} does not exist`)
+    const raw = new BetterSqlite3(file, { readonly: true, timeout: busyTimeout })
+    try {
+      const rows = raw.pragma('integrity_check') as readonly { integrity_check: string }[]
+      const problems = rows.map((row) => row.integrity_check).filter((line) => line !== 'ok')
+      const broken = raw.pragma('foreign_key_check') as readonly unknown[]
+      if (broken.length > 0) problems.push(`${broken.length} rows refer to rows that do not exist`)
+      const applied = appliedMigrations(raw)
+      const unknown = applied.filter((name) => !migrations.some((known) => known.name === name))
+      if (unknown.length > 0) problems.push(newerMessage(file, unknown))
+      return { ok: problems.length === 0, schemaVersion: applied.length, latest, problems }
+    } finally {
+      raw.close()
+    }
+  } catch (error) {
+    return { ok: false, schemaVersion: 0, latest, problems: [asHubError(error, file).message] }
+  }
+}
+
+/**
+ * Copies the database while it may be in use (SQLite's online copy) to
+ * `<file>.backup-<UTC time>`, mode 0600, and removes all but the newest `keep` of these copies.
+ * Resolves to the new file's name.
+ */
+export async function backupDatabase(file: string, keep = 3): Promise<string> {
+  const target = backupName(file, 'backup')
+  try {
+    const raw = new BetterSqlite3(file, { readonly: true, timeout: busyTimeout })
+    try {
+      await raw.backup(target)
+    } finally {
+      raw.close()
+    }
+  } catch (error) {
+    throw asHubError(error, file)
+  }
+  chmodSync(target, 0o600)
+  pruneBackups(file, 'backup', keep)
+  return target
+}
+
+function openFile(file: string): BetterSqlite3.Database {
+  try {
+    const raw = new BetterSqlite3(file, { timeout: busyTimeout })
+    chmodSync(file, 0o600)
+    raw.pragma('journal_mode = WAL')
+    raw.pragma('synchronous = NORMAL')
+    raw.pragma('foreign_keys = ON')
+    return raw
+  } catch (error) {
+    throw asHubError(error, file)
+  }
+}
+
+function checkIntegrity(raw: BetterSqlite3.Database, file: string): void {
+  try {
+    const [first] = raw.pragma('quick_check(1)') as readonly { quick_check: string }[]
+    if (first?.quick_check !== 'ok') throw new HubError('unavailable', corruptMessage(file))
+  } catch (error) {
+    throw asHubError(error, file)
+  }
+}
+
+async function migrate(
+  db: Kysely<Schema>,
+  raw: BetterSqlite3.Database,
+  file: string,
+): Promise<void> {
+  const applied = appliedMigrations(raw)
+  const unknown = applied.filter((name) => !migrations.some((known) => known.name === name))
+  if (unknown.length > 0) throw new HubError('unavailable', newerMessage(file, unknown))
+  const missing = migrations.filter((known) => !applied.includes(known.name))
+  if (missing.length === 0) return
+  if (applied.length > 0) {
+    raw.pragma('wal_checkpoint(TRUNCATE)')
+    const copy = backupName(file, 'before-upgrade')
+    copyFileSync(file, copy)
+    chmodSync(copy, 0o600)
+    pruneBackups(file, 'before-upgrade', 3)
+  }
+  await db.schema
+    .createTable('schema_migrations')
+    .ifNotExists()
+    .addColumn('name', 'text', (column) => column.primaryKey())
+    .addColumn('applied_at', 'integer', (column) => column.notNull())
+    .execute()
+  for (const migration of missing)
+    await db.transaction().execute(async (transaction) => {
+      await migration.up(transaction as unknown as Kysely<unknown>)
+      await transaction
+        .insertInto('schema_migrations')
+        .values({ name: migration.name, applied_at: Date.now() })
+        .execute()
+    })
+}
+
+function appliedMigrations(raw: BetterSqlite3.Database): readonly string[] {
+  const table = raw
+    .prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'schema_migrations'")
+    .get()
+  if (!table) return []
+  const rows = raw.prepare('SELECT name FROM schema_migrations ORDER BY name').all()
+  return (rows as readonly { name: string }[]).map((row) => row.name)
+}
+
+/**
+ * The same database for Kysely, with prepared statements kept by their text and SQLite's failures
+ * turned into the hub's own error.
+ */
+function guarded(
+  raw: BetterSqlite3.Database,
+): ConstructorParameters<typeof SqliteDialect>[0]['database'] & object {
+  type Statement = BetterSqlite3.Statement<unknown[]>
+  const kept = new Map<string, Statement>()
+  const attempt = <T>(run: () => T): T => {
+    try {
+      return run()
+    } catch (error) {
+      throw asHubError(error, raw.name)
+    }
+  }
+  const prepare = (text: string): Statement => {
+    const known = kept.get(text)
+    if (known && !known.busy) return known
+    const statement = attempt(() => raw.prepare<unknown[]>(text))
+    if (kept.size >= 500) kept.clear()
+    kept.set(text, statement)
+    return statement
+  }
+  return {
+    close: () => raw.close(),
+    prepare(text: string) {
+      const statement = prepare(text)
+      return {
+        reader: statement.reader,
+        all: (parameters: readonly unknown[]) => attempt(() => statement.all(...parameters)),
+        run: (parameters: readonly unknown[]) => attempt(() => statement.run(...parameters)),
+        iterate: (parameters: readonly unknown[]) =>
+          statement.iterate(...parameters) as IterableIterator<unknown>,
+      }
+    },
+  }
+}
+
+/** SQLite's own failures as something an admin can act on; everything else unchanged. */
+function asHubError(error: unknown, file: string): Error {
+  if (!(error instanceof BetterSqlite3.SqliteError))
+    return error instanceof Error ? error : new Error(String(error))
+  const say = (text: string): HubError =>
+    new HubError('unavailable', text, { cause: error, retryAfter: 5 })
+  if (error.code.startsWith('SQLITE_BUSY'))
+    return say(`the database ${file} is locked by another program; end it or try again`)
+  if (error.code.startsWith('SQLITE_FULL'))
+    return say(`the disk that holds ${file} is full; free some space`)
+  if (error.code.startsWith('SQLITE_READONLY'))
+    return say(`the database ${file} cannot be written; check its owner, mode and file system`)
+  if (error.code.startsWith('SQLITE_IOERR'))
+    return say(`reading or writing ${file} failed (${error.code})`)
+  if (error.code.startsWith('SQLITE_CANTOPEN'))
+    return say(`the database ${file} cannot be opened; check that its folder exists and is yours`)
+  if (error.code === 'SQLITE_NOTADB' || error.code.startsWith('SQLITE_CORRUPT'))
+    return say(corruptMessage(file))
+  return error
+}
+
+const corruptMessage = (file: string): string =>
+  `the database ${file} is damaged or not a database; restore one of its copies (${basename(file)}.backup-*) or move it away`
+
+const newerMessage = (file: string, unknown: readonly string[]): string =>
+  `the database ${file} was written by a newer version of Portico (it has ${unknown.join(', ')}); install that version or restore a copy from before the upgrade`
+
+function backupName(file: string, kind: string): string {
+  const stamp = new Date().toISOString().replaceAll(/[:.]/g, '')
+  return `${file}.${kind}-${stamp}`
+}
+
+function pruneBackups(file: string, kind: string, keep: number): void {
+  const folder = dirname(file)
+  const copies = readdirSync(folder)
+    .filter(
+      (name) =>
+        name.startsWith(`${basename(file)}.${kind}-`) && statSync(join(folder, name)).isFile(),
+    )
+    .toSorted()
+  for (const name of copies.slice(0, Math.max(0, copies.length - keep)))
+    unlinkSync(join(folder, name))
+}
+
+/** True while the database answers; used by the readiness check. */
+export async function databaseAnswers(database: Database): Promise<boolean> {
+  try {
+    await sql`SELECT 1`.execute(database.db)
+    return true
+  } catch {
+    return false
+  }
+}

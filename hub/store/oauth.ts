@@ -1,0 +1,169 @@
+import type { Selectable } from 'kysely'
+import type { Database } from './database.ts'
+import type { Schema } from './schema.ts'
+import { hashSecret } from './tokens.ts'
+
+/** A server or service that may send browsers to the hub's authorize page. */
+export interface OauthClient {
+  readonly id: number
+  readonly identifier: string
+  readonly description: string
+  readonly secretHash: string
+  readonly redirectUri: string
+  readonly allowedScopes: readonly string[]
+  readonly requirePkce: boolean
+  readonly serverId: number | null
+}
+
+export type NewOauthClient = Omit<OauthClient, 'id' | 'secretHash'> & { readonly secret: string }
+
+/** An authorization code, found by its hash. */
+export interface OauthCode {
+  readonly id: number
+  readonly clientId: number
+  readonly userId: number
+  readonly sessionId: number | null
+  readonly browserSessionId: string | null
+  readonly redirectUri: string
+  readonly scopes: readonly string[]
+  readonly codeChallenge: string | null
+  readonly codeChallengeMethod: string | null
+  readonly expiresAt: Date
+  readonly consumed: boolean
+}
+
+export interface OauthStore {
+  /** Makes the client, or replaces one of the same identifier together with its codes and tokens. */
+  registerClient(client: NewOauthClient): Promise<number>
+  findClient(identifier: string): Promise<OauthClient | null>
+  saveCode(code: string, record: Omit<OauthCode, 'id' | 'consumed'>): Promise<void>
+  findCode(code: string): Promise<OauthCode | null>
+  /** True exactly once per code. */
+  consumeCode(id: number, now: Date): Promise<boolean>
+  /** Raw scopes of the tokens `userId` already holds from this client. */
+  grantedScopes(userId: number, clientId: number, now: Date): Promise<readonly string[]>
+  purgeExpired(now: Date): Promise<void>
+}
+
+type ClientRow = Selectable<Schema['oauth_clients']>
+type CodeRow = Selectable<Schema['oauth_codes']>
+
+/** Consumed codes are remembered this long, so that a second use still revokes what the first one gave. */
+const replayMemory = 24 * 3600 * 1000
+
+export function oauthStore({ db }: Database): OauthStore {
+  return {
+    async registerClient(client) {
+      return db.transaction().execute(async (transaction) => {
+        await transaction
+          .deleteFrom('oauth_clients')
+          .where('identifier', '=', client.identifier)
+          .execute()
+        const { id } = await transaction
+          .insertInto('oauth_clients')
+          .values({
+            identifier: client.identifier,
+            description: client.description,
+            secret_hash: hashSecret(client.secret),
+            redirect_uri: client.redirectUri,
+            allowed_scopes: JSON.stringify(client.allowedScopes),
+            require_pkce: Number(client.requirePkce),
+            server_id: client.serverId,
+            service_id: null,
+          })
+          .returning('id')
+          .executeTakeFirstOrThrow()
+        return id
+      })
+    },
+
+    async findClient(identifier) {
+      const query = db.selectFrom('oauth_clients').selectAll().where('identifier', '=', identifier)
+      const row = await query.executeTakeFirst()
+      return row ? clientFrom(row) : null
+    },
+
+    async saveCode(code, record) {
+      await db
+        .insertInto('oauth_codes')
+        .values({
+          client_id: record.clientId,
+          user_id: record.userId,
+          session_id: record.sessionId,
+          code_hash: hashSecret(code),
+          redirect_uri: record.redirectUri,
+          scopes: JSON.stringify(record.scopes),
+          browser_session_id: record.browserSessionId,
+          code_challenge: record.codeChallenge,
+          code_challenge_method: record.codeChallengeMethod,
+          expires_at: record.expiresAt.getTime(),
+          consumed_at: null,
+        })
+        .execute()
+    },
+
+    async findCode(code) {
+      const row = await db
+        .selectFrom('oauth_codes')
+        .selectAll()
+        .where('code_hash', '=', hashSecret(code))
+        .executeTakeFirst()
+      return row ? codeFrom(row) : null
+    },
+
+    async consumeCode(id, now) {
+      const result = await db
+        .updateTable('oauth_codes')
+        .set({ consumed_at: now.getTime() })
+        .where('id', '=', id)
+        .where('consumed_at', 'is', null)
+        .executeTakeFirst()
+      return result.numUpdatedRows === 1n
+    },
+
+    async grantedScopes(userId, clientId, now) {
+      const rows = await db
+        .selectFrom('api_tokens')
+        .select('scopes')
+        .where('user_id', '=', userId)
+        .where('client_id', '=', clientId)
+        .where((e) => e.or([e('expires_at', 'is', null), e('expires_at', '>', now.getTime())]))
+        .execute()
+      return rows.flatMap((row) => JSON.parse(row.scopes) as string[])
+    },
+
+    async purgeExpired(now) {
+      const before = now.getTime() - replayMemory
+      await db.deleteFrom('oauth_codes').where('expires_at', '<=', before).execute()
+    },
+  }
+}
+
+function clientFrom(row: ClientRow): OauthClient {
+  return {
+    id: row.id,
+    identifier: row.identifier,
+    description: row.description,
+    secretHash: row.secret_hash,
+    redirectUri: row.redirect_uri,
+    allowedScopes: JSON.parse(row.allowed_scopes) as string[],
+    requirePkce: row.require_pkce === 1,
+    serverId: row.server_id,
+  }
+}
+
+function codeFrom(row: CodeRow): OauthCode {
+  return {
+    id: row.id,
+    clientId: row.client_id,
+    userId: row.user_id,
+    sessionId: row.session_id,
+    browserSessionId: row.browser_session_id,
+    redirectUri: row.redirect_uri,
+    scopes: JSON.parse(row.scopes) as string[],
+    codeChallenge: row.code_challenge,
+    codeChallengeMethod: row.code_challenge_method,
+    expiresAt: new Date(row.expires_at),
+    consumed: row.consumed_at !== null,
+  }
+}

@@ -1,0 +1,186 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { Selectable } from 'kysely'
+import type { Database } from './database.ts'
+import type { Schema } from './schema.ts'
+
+/** An API token as stored; its secret is known only to whoever was given it. */
+export interface Token {
+  readonly id: number
+  /** Null for a service's token. */
+  readonly userId: number | null
+  readonly serviceId: number | null
+  /** The server whose own token this is (`$JUPYTERHUB_API_TOKEN`), or null. */
+  readonly serverId: number | null
+  /** Row id of the OAuth client that it was issued to, or null for tokens of the hub itself. */
+  readonly clientId: number | null
+  readonly sessionId: number | null
+  readonly browserSessionId: string | null
+  /** Raw, as requested; `inherit` stands for all rights of the owner. */
+  readonly scopes: readonly string[]
+  readonly note: string
+  readonly createdAt: Date
+  readonly expiresAt: Date | null
+  readonly lastActivityAt: Date | null
+}
+
+/** What a new token is made of. */
+export type NewToken = Pick<Token, 'userId' | 'scopes' | 'note' | 'expiresAt'> &
+  Partial<Pick<Token, 'serverId' | 'clientId' | 'sessionId' | 'browserSessionId'>> & {
+    readonly codeId?: number | null
+  }
+
+export interface TokenStore {
+  /** Stores the hash and returns the secret, which nobody can read again. */
+  issue(token: NewToken, now: Date): Promise<{ readonly id: number; readonly secret: string }>
+  /** Null when the secret is unknown or expired. Reads JupyterHub's hash format too. */
+  find(secret: string, now: Date): Promise<Token | null>
+  findById(userId: number, id: number): Promise<Token | null>
+  /** Newest activity first; expired ones left out. */
+  ofUser(
+    userId: number,
+    now: Date,
+  ): Promise<readonly (Token & { readonly client: string | null })[]>
+  revoke(id: number): Promise<void>
+  /** All tokens that `userId` got through one OAuth client. */
+  revokeOfClient(userId: number, clientId: number): Promise<void>
+  revokeOfCode(codeId: number): Promise<void>
+  purgeExpired(now: Date): Promise<void>
+  recordUse(entries: ReadonlyMap<number, Date>): Promise<void>
+}
+
+type Row = Selectable<Schema['api_tokens']>
+
+/** The stored form of a secret that the hub made: 256 random bits need no salt and no rounds. */
+export function hashSecret(secret: string): string {
+  return `sha256:${createHash('sha256').update(secret).digest('hex')}`
+}
+
+/** A url-safe secret of 256 random bits. */
+export const newSecret = (): string => randomBytes(32).toString('base64url')
+
+export function tokenStore({ db }: Database): TokenStore {
+  const alive = (now: Date) =>
+    db
+      .selectFrom('api_tokens')
+      .selectAll('api_tokens')
+      .where((e) => e.or([e('expires_at', 'is', null), e('expires_at', '>', now.getTime())]))
+
+  return {
+    async issue(token, now) {
+      const secret = newSecret()
+      const { id } = await db
+        .insertInto('api_tokens')
+        .values({
+          user_id: token.userId,
+          service_id: null,
+          server_id: token.serverId ?? null,
+          client_id: token.clientId ?? null,
+          session_id: token.sessionId ?? null,
+          code_id: token.codeId ?? null,
+          browser_session_id: token.browserSessionId ?? null,
+          hashed: hashSecret(secret),
+          prefix: secret.slice(0, 4),
+          scopes: JSON.stringify(token.scopes),
+          note: token.note,
+          created_at: now.getTime(),
+          expires_at: token.expiresAt?.getTime() ?? null,
+          last_activity_at: null,
+        })
+        .returning('id')
+        .executeTakeFirstOrThrow()
+      return { id, secret }
+    },
+
+    async find(secret, now) {
+      const own = await alive(now).where('hashed', '=', hashSecret(secret)).executeTakeFirst()
+      if (own) return fromRow(own)
+      const imported = await alive(now)
+        .where('prefix', '=', secret.slice(0, 4))
+        .where('hashed', 'like', 'sha512:%')
+        .execute()
+      const match = imported.find((row) => matchesJupyterHubHash(secret, row.hashed))
+      return match ? fromRow(match) : null
+    },
+
+    async findById(userId, id) {
+      const query = alive(new Date()).where('id', '=', id).where('user_id', '=', userId)
+      const row = await query.executeTakeFirst()
+      return row ? fromRow(row) : null
+    },
+
+    async ofUser(userId, now) {
+      const rows = await alive(now)
+        .leftJoin('oauth_clients', 'oauth_clients.id', 'api_tokens.client_id')
+        .select('oauth_clients.description as client')
+        .where('user_id', '=', userId)
+        .orderBy((e) => e.fn.coalesce('last_activity_at', 'created_at'), 'desc')
+        .execute()
+      return rows.map((row) => ({ ...fromRow(row), client: row.client }))
+    },
+
+    async revoke(id) {
+      await db.deleteFrom('api_tokens').where('id', '=', id).execute()
+    },
+
+    async revokeOfClient(userId, clientId) {
+      await db
+        .deleteFrom('api_tokens')
+        .where('user_id', '=', userId)
+        .where('client_id', '=', clientId)
+        .execute()
+    },
+
+    async revokeOfCode(codeId) {
+      await db.deleteFrom('api_tokens').where('code_id', '=', codeId).execute()
+    },
+
+    async purgeExpired(now) {
+      await db.deleteFrom('api_tokens').where('expires_at', '<=', now.getTime()).execute()
+    },
+
+    async recordUse(entries) {
+      await db.transaction().execute(async (transaction) => {
+        for (const [id, at] of entries)
+          await transaction
+            .updateTable('api_tokens')
+            .set({ last_activity_at: at.getTime() })
+            .where('id', '=', id)
+            .execute()
+      })
+    },
+  }
+}
+
+/**
+ * JupyterHub's `algorithm:rounds:salt:digest`: the salt's text once, then the token `rounds` times
+ * into one hash.
+ */
+function matchesJupyterHubHash(secret: string, stored: string): boolean {
+  const [algorithm, rounds, salt, digest] = stored.split(':')
+  if (algorithm !== 'sha512' || !salt || !digest) return false
+  const hash = createHash('sha512').update(salt)
+  const bytes = Buffer.from(secret)
+  for (let round = Math.min(Number(rounds), 100_000); round > 0; round -= 1) hash.update(bytes)
+  const actual = hash.digest()
+  const expected = Buffer.from(digest, 'hex')
+  return actual.length === expected.length && timingSafeEqual(actual, expected)
+}
+
+const date = (time: number | null): Date | null => (time === null ? null : new Date(time))
+
+function fromRow(row: Row): Token {
+  return {
+    id: row.id,
+    userId: row.user_id,
+    serviceId: row.service_id,
+    serverId: row.server_id,
+    clientId: row.client_id,
+    sessionId: row.session_id,
+    browserSessionId: row.browser_session_id,
+    scopes: JSON.parse(row.scopes) as string[],
+    note: row.note,
+    createdAt: new Date(row.created_at),
+    expiresAt: date(row.expires_at),
+    lastActivityAt: date(row.last_activity_at),
+  }
+}

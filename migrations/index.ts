@@ -1,0 +1,11 @@
+import type { Kysely } from 'kysely'
+import * as initial from './0001-initial.ts'
+
+/** One step of the schema: forward only, run in a transaction of its own. */
+export interface Migration {
+  readonly name: string
+  up(db: Kysely<unknown>): Promise<void>
+}
+
+/** Every migration, oldest first. A released one never changes. */
+export const migrations: readonly Migration[] = [{ name: '0001-initial', up: initial.up }]

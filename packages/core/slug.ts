@@ -1,0 +1,41 @@
+/**
+ * The form under which names are unique: NFKC, lower case. Two names with the same key are the same
+ * user, group or service to the hub.
+ */
+export function nameKey(name: string): string {
+  return name.normalize('NFKC').toLowerCase().normalize('NFKC')
+}
+
+/**
+ * A name as a url path segment: everything is percent-encoded except letters, digits and `-_.~@`
+ * (JupyterHub: `quote(name, safe='@~')`).
+ */
+export function escapeSegment(name: string): string {
+  return encodeURIComponent(name)
+    .replaceAll('%40', '@')
+    .replaceAll(/[!'()*]/g, percent)
+}
+
+/**
+ * A name inside an OAuth client id, which is also a cookie name: as in a url, but `@` is encoded
+ * (JupyterHub: `quote(name, safe='/')`).
+ */
+export function escapeClientId(name: string): string {
+  return encodeURIComponent(name)
+    .replaceAll('%2F', '/')
+    .replaceAll(/[!'()*]/g, percent)
+}
+
+/** A file name that no two different names share and that holds no separator, dot or control character. */
+export function fileSlug(name: string): string {
+  return [...new TextEncoder().encode(name)]
+    .map((byte) => {
+      const character = String.fromCharCode(byte)
+      return /[a-z0-9-]/.test(character) ? character : `_${byte.toString(16).padStart(2, '0')}`
+    })
+    .join('')
+    .slice(0, 200)
+}
+
+const percent = (character: string): string =>
+  `%${character.charCodeAt(0).toString(16).toUpperCase()}`
