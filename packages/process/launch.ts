@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
+import { closeInherited } from './descriptors.ts'
 import { openLog } from './log-file.ts'
 import { type ProcessIdentity, identityOf } from './identity.ts'
 import { type Exited, SupervisedProcess } from './supervised-process.ts'
@@ -105,6 +106,7 @@ async function spawnGate({
 }: LaunchOptions): Promise<Gate> {
   const chain = [...prefix, '/bin/sh', '-c', gate, 'sh', cwd, ...command]
   const [file = '', ...args] = chain
+  closeInherited()
   const log = openLog(logFile)
   try {
     const child = spawn(file, args, {

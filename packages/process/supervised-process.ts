@@ -18,6 +18,9 @@ export const stopLadder: StopLadder = [
   ['SIGKILL', 5_000],
 ]
 
+/** How long our program stays alive for the news that a child has ended which is already gone. */
+const reapGrace = 5_000
+
 /** How often a process that is not our child is looked at while somebody waits for its end. */
 const watchInterval = 200
 
@@ -72,6 +75,7 @@ export class SupervisedProcess {
       await within(grace, this.exited)
     }
     await this.#family.sweep()
+    await within(reapGrace, this.exited)
     return this.exited
   }
 
