@@ -12,10 +12,18 @@ export interface OauthClient {
   readonly redirectUri: string
   readonly allowedScopes: readonly string[]
   readonly requirePkce: boolean
-  readonly serverId: number | null
+  /** The server it stands for, with its owner's name; null for other clients. */
+  readonly server: {
+    readonly userId: number
+    readonly userName: string
+    readonly name: string
+  } | null
 }
 
-export type NewOauthClient = Omit<OauthClient, 'id' | 'secretHash'> & { readonly secret: string }
+export type NewOauthClient = Omit<OauthClient, 'id' | 'secretHash' | 'server'> & {
+  readonly secret: string
+  readonly serverId: number | null
+}
 
 /** An authorization code, found by its hash. */
 export interface OauthCode {
@@ -45,7 +53,11 @@ export interface OauthStore {
   purgeExpired(now: Date): Promise<void>
 }
 
-type ClientRow = Selectable<Schema['oauth_clients']>
+type ClientRow = Selectable<Schema['oauth_clients']> & {
+  readonly ownerId: number | null
+  readonly ownerName: string | null
+  readonly serverName: string | null
+}
 type CodeRow = Selectable<Schema['oauth_codes']>
 
 /** Consumed codes are remembered this long, so that a second use still revokes what the first one gave. */
@@ -78,8 +90,14 @@ export function oauthStore({ db }: Database): OauthStore {
     },
 
     async findClient(identifier) {
-      const query = db.selectFrom('oauth_clients').selectAll().where('identifier', '=', identifier)
-      const row = await query.executeTakeFirst()
+      const row = await db
+        .selectFrom('oauth_clients')
+        .leftJoin('servers', 'servers.id', 'oauth_clients.server_id')
+        .leftJoin('users', 'users.id', 'servers.user_id')
+        .selectAll('oauth_clients')
+        .select(['users.id as ownerId', 'users.name as ownerName', 'servers.name as serverName'])
+        .where('identifier', '=', identifier)
+        .executeTakeFirst()
       return row ? clientFrom(row) : null
     },
 
@@ -148,7 +166,10 @@ function clientFrom(row: ClientRow): OauthClient {
     redirectUri: row.redirect_uri,
     allowedScopes: JSON.parse(row.allowed_scopes) as string[],
     requirePkce: row.require_pkce === 1,
-    serverId: row.server_id,
+    server:
+      row.ownerId === null || row.ownerName === null || row.serverName === null
+        ? null
+        : { userId: row.ownerId, userName: row.ownerName, name: row.serverName },
   }
 }
 

@@ -55,6 +55,14 @@ export function hashSecret(secret: string): string {
   return `sha256:${createHash('sha256').update(secret).digest('hex')}`
 }
 
+/** Whether this stored form, ours or JupyterHub's, is that of `secret`. Takes the same time for every answer. */
+export function matchesHash(secret: string, stored: string): boolean {
+  if (stored.startsWith('sha512:')) return matchesJupyterHubHash(secret, stored)
+  const actual = Buffer.from(hashSecret(secret))
+  const expected = Buffer.from(stored)
+  return actual.length === expected.length && timingSafeEqual(actual, expected)
+}
+
 /** A url-safe secret of 256 random bits. */
 export const newSecret = (): string => randomBytes(32).toString('base64url')
 

@@ -1,0 +1,6 @@
+import type { AuthenticatorDriver } from 'portico/authenticator'
+import { dummy } from './dummy.ts'
+import { quickStart } from './quick-start.ts'
+
+/** Every built-in authenticator; `authenticator.driver` names one. */
+export const authenticators: readonly AuthenticatorDriver[] = [dummy, quickStart]

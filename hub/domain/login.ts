@@ -1,0 +1,185 @@
+import { randomBytes } from 'node:crypto'
+import { describeError, HubError } from '../../packages/core/errors.ts'
+import type { Authenticator, Identity, LoginRequest } from '../../packages/core/authenticator.ts'
+import { nameKey } from '../../packages/core/slug.ts'
+import type { AuthenticatorOptions } from '../config.ts'
+import type { Events } from '../events.ts'
+import { type Log, shortName } from '../log.ts'
+import type { Session, SessionStore } from '../store/sessions.ts'
+import type { User, UserStore } from '../store/users.ts'
+import type { Access } from './access.ts'
+
+/** A login that succeeded: the user, and the secret for the signed login cookie. */
+export interface LoggedIn {
+  readonly user: User
+  readonly session: Session
+  readonly secret: string
+}
+
+export interface Login {
+  /**
+   * Runs the pipeline. Null for every kind of refusal: the reason is in the log, never in the answer.
+   * @throws {HubError} `invalid_request` for fields that are too long.
+   */
+  attempt(request: LoginRequest): Promise<LoggedIn | null>
+  /** Ends one session and every token that was issued through it. */
+  end(user: User, session: Session, peer: string): Promise<void>
+  /** Whether a user of this name would be let in, with the rule that says so. */
+  admits(userName: string): Promise<{ readonly allowed: boolean; readonly rule: string }>
+}
+
+/** Longest accepted fields, in bytes. */
+const limits: Readonly<Record<string, number>> = { username: 255, password: 4096 }
+const otherLimit = 4096
+
+/** Milliseconds an authenticator may take. */
+const patience = 30_000
+
+/**
+ * The login pipeline in JupyterHub's order: authenticate, normalise, validate, blocked, allowed,
+ * admin, hook, then the user row, the session and its secret.
+ */
+export function createLogin(deps: {
+  readonly authenticator: Authenticator
+  readonly provider: string
+  readonly options: AuthenticatorOptions
+  readonly users: UserStore
+  readonly sessions: SessionStore
+  readonly access: Access
+  readonly events: Events
+  readonly log: Log
+  readonly clock: () => Date
+  readonly sessionDays: number
+  readonly cookieKeyId: string
+}): Login {
+  const { authenticator, options, users, sessions, access, events, log, clock } = deps
+  const keys = (names: Iterable<string>): ReadonlySet<string> => new Set([...names].map(nameKey))
+  const blocked = keys(options.blockedUsers)
+  const admins = keys(options.adminUsers)
+  const allowed = keys(options.allowedUsers)
+
+  const admits = async (userName: string) => {
+    const key = nameKey(userName)
+    if (blocked.has(key)) return { allowed: false, rule: 'authenticator.blockedUsers' }
+    const known = await users.findByName(userName)
+    if (known?.blocked) return { allowed: false, rule: 'the account is blocked' }
+    if (options.allowAll) return { allowed: true, rule: 'authenticator.allowAll' }
+    if (allowed.has(key)) return { allowed: true, rule: 'authenticator.allowedUsers' }
+    if (allowed.size > 0 && admins.has(key))
+      return { allowed: true, rule: 'authenticator.adminUsers' }
+    if (options.allowExistingUsers && known)
+      return { allowed: true, rule: 'authenticator.allowExistingUsers' }
+    return { allowed: false, rule: 'no allow rule matches' }
+  }
+
+  /** The identity under its name here, or why it may not come in. */
+  const decide = async (identity: Identity): Promise<Identity | string> => {
+    const userName = normalise(identity.userName, options.usernameMap)
+    const invalid = invalidName(userName, options.usernamePattern)
+    if (invalid) return invalid
+    const { allowed: mayEnter, rule } = await admits(userName)
+    if (!mayEnter) return rule
+    const admin = identity.admin ?? (admins.has(nameKey(userName)) ? true : undefined)
+    const decided: Identity = { ...identity, userName, ...(admin === undefined ? {} : { admin }) }
+    if (!options.postAuthHook) return decided
+    return (await options.postAuthHook(decided)) ?? 'refused by authenticator.postAuthHook'
+  }
+
+  const authenticate = async (request: LoginRequest): Promise<Identity | string> => {
+    const verdict = await authenticator.authenticate(request)
+    return verdict.kind === 'denied' ? verdict.reason : decide(verdict.identity)
+  }
+
+  const ensureUser = async (identity: Identity): Promise<User> => {
+    const found = await users.findByName(identity.userName)
+    const user =
+      found ??
+      (await users.create(identity.userName, { admin: identity.admin ?? false, now: clock() })) ??
+      (await users.findByName(identity.userName))
+    if (!user)
+      throw new HubError('unavailable', `the user ${identity.userName} could not be stored`)
+    if (!found) {
+      events.emit({ kind: 'user-created', user: user.name, by: 'login' })
+      await authenticator.addUser?.(user.name)
+    }
+    if (identity.admin !== undefined && identity.admin !== user.admin) {
+      await users.setAdmin(user.name, identity.admin)
+      events.emit({ kind: 'admin-changed', user: user.name, admin: identity.admin, by: 'login' })
+    }
+    if (identity.userInfo) await users.setUserInfo(user.id, identity.userInfo)
+    access.forget(user.id)
+    return user
+  }
+
+  const openSession = async (user: User): Promise<LoggedIn> => {
+    const now = clock()
+    const { session, secret } = await sessions.create({
+      userId: user.id,
+      browserSessionId: randomBytes(16).toString('hex'),
+      createdAt: now,
+      expiresAt: new Date(now.getTime() + deps.sessionDays * 86_400_000),
+      cookieKeyId: deps.cookieKeyId,
+      provider: deps.provider,
+    })
+    return { user, session, secret }
+  }
+
+  return {
+    admits,
+
+    async attempt(request) {
+      checkSizes(request.form)
+      const typed = shortName(request.form['username'] ?? '')
+      const limited = {
+        ...request,
+        signal: AbortSignal.any([request.signal, AbortSignal.timeout(patience)]),
+      }
+      const found = await authenticate(limited).catch((error: unknown) => describeError(error))
+      if (typeof found === 'string') {
+        log.warn(`login failed for ${JSON.stringify(typed)}`, {
+          peer: request.peerAddress,
+          reason: found,
+        })
+        events.emit({ kind: 'login-failed', user: typed, peer: request.peerAddress, reason: found })
+        return null
+      }
+      const user = await ensureUser(found)
+      const loggedIn = await openSession(user)
+      log.info(`${user.name} logged in`, { peer: request.peerAddress })
+      events.emit({ kind: 'login', user: user.name, peer: request.peerAddress })
+      return loggedIn
+    },
+
+    async end(user, session, peer) {
+      await sessions.delete(session.id)
+      access.forgetAll()
+      log.info(`${user.name} logged out`, { peer })
+      events.emit({ kind: 'logout', user: user.name, peer })
+    },
+  }
+}
+
+/** The name as the hub stores it: trimmed, normalised, then mapped once. */
+function normalise(name: string, map: Readonly<Record<string, string>>): string {
+  const key = nameKey(name.trim())
+  return Object.hasOwn(map, key) ? (map[key] ?? key) : key
+}
+
+/** Why a name cannot be a user's, or null (JupyterHub: no slash, not empty, no space around, the pattern). */
+export function invalidName(name: string, pattern: RegExp | null): string | null {
+  if (name === '') return 'the name is empty'
+  if (Buffer.byteLength(name) > 255) return 'the name is longer than 255 bytes'
+  if (name.includes('/')) return 'the name holds a slash'
+  if (name.trim() !== name) return 'the name begins or ends with a space'
+  if (/[\p{Cc}\p{Cs}\p{Cf}]/u.test(name)) return 'the name holds control characters'
+  if (name === '.' || name === '..') return `the name is ${name}`
+  if (pattern && pattern.exec(name)?.[0].length !== name.length)
+    return 'the name does not match authenticator.usernamePattern'
+  return null
+}
+
+function checkSizes(form: Readonly<Record<string, string>>): void {
+  for (const [field, value] of Object.entries(form))
+    if (Buffer.byteLength(value) > (limits[field] ?? otherLimit))
+      throw new HubError('invalid_request', `the field ${field.slice(0, 40)} is too long`)
+}

@@ -1,0 +1,365 @@
+import { createHash } from 'node:crypto'
+import {
+  allows,
+  covers,
+  describeScope,
+  expandScopes,
+  isScope,
+  type ScopeOwner,
+} from '../../packages/core/scopes.ts'
+import type { OauthClient, OauthCode, OauthStore } from '../store/oauth.ts'
+import type { Session } from '../store/sessions.ts'
+import { matchesHash, newSecret, type TokenStore } from '../store/tokens.ts'
+import type { User, UserStore } from '../store/users.ts'
+import type { Access, Caller } from './access.ts'
+import { sameText } from './signed-values.ts'
+
+/** Parameters of one request, each with all its values: a repeated one is an error (RFC 6749 section 3.1). */
+export type Parameters = ReadonlyMap<string, readonly string[]>
+
+/** What the authorize endpoint answers. */
+export type Authorization =
+  /** Nothing may be sent to the client: the user sees why. */
+  | { readonly kind: 'refused'; readonly status: 400 | 403; readonly message: string }
+  /** Back to the client, with a code or an error. */
+  | { readonly kind: 'redirect'; readonly location: string }
+  | {
+      readonly kind: 'consent'
+      readonly client: OauthClient
+      readonly scopes: readonly ConsentScope[]
+    }
+
+export interface ConsentScope {
+  readonly raw: string
+  readonly description: string
+  readonly filter: string | null
+}
+
+/** What the token endpoint answers (RFC 6749 sections 5.1 and 5.2). */
+export type TokenAnswer =
+  | {
+      readonly kind: 'token'
+      readonly accessToken: string
+      readonly expiresInSeconds: number
+      readonly scope: string
+    }
+  | {
+      readonly kind: 'error'
+      readonly status: 400 | 401
+      readonly error: string
+      readonly description: string
+    }
+
+/** The authorization-code grant for single-user servers and services (RFC 6749, 7636, 9700). */
+export interface OauthProvider {
+  /** `consented`: the raw scopes of a posted consent form, null for a first visit. */
+  authorize(
+    query: Parameters,
+    caller: Caller,
+    consented: readonly string[] | 'denied' | null,
+  ): Promise<Authorization>
+  token(body: Parameters): Promise<TokenAnswer>
+}
+
+/** Milliseconds a code is good for. */
+const codeLifetime = 60_000
+
+interface AuthorizeRequest {
+  readonly client: OauthClient
+  readonly redirectUri: string
+  readonly state: string | null
+  readonly codeChallenge: string | null
+  readonly codeChallengeMethod: 'S256' | 'plain' | null
+  readonly scopes: readonly string[]
+}
+
+export function createOauthProvider(deps: {
+  readonly oauth: OauthStore
+  readonly tokens: TokenStore
+  readonly users: UserStore
+  readonly access: Access
+  readonly clock: () => Date
+  readonly tokenSeconds: number
+  readonly requirePkce: boolean
+  /** Sent as `iss` (RFC 9207) when the public url is known. */
+  readonly issuer: string | null
+}): OauthProvider {
+  const { oauth, tokens, users, access, clock, tokenSeconds, issuer } = deps
+
+  const back = (
+    request: Pick<AuthorizeRequest, 'redirectUri' | 'state'>,
+    values: Record<string, string>,
+  ): Authorization => {
+    const query = new URLSearchParams(values)
+    if (request.state !== null) query.set('state', request.state)
+    if (issuer !== null) query.set('iss', issuer)
+    const separator = request.redirectUri.includes('?') ? '&' : '?'
+    return { kind: 'redirect', location: `${request.redirectUri}${separator}${query.toString()}` }
+  }
+
+  const issueCode = async (
+    request: AuthorizeRequest,
+    user: User,
+    session: Session,
+    scopes: readonly string[],
+  ): Promise<Authorization> => {
+    const code = newSecret()
+    await oauth.saveCode(code, {
+      clientId: request.client.id,
+      userId: user.id,
+      sessionId: session.id,
+      browserSessionId: session.browserSessionId,
+      redirectUri: request.redirectUri,
+      scopes,
+      codeChallenge: request.codeChallenge,
+      codeChallengeMethod: request.codeChallengeMethod,
+      expiresAt: new Date(clock().getTime() + codeLifetime),
+    })
+    return back(request, { code })
+  }
+
+  const needsConsent = async (
+    client: OauthClient,
+    user: User,
+    scopes: readonly string[],
+  ): Promise<boolean> => {
+    if (client.server?.userId === user.id) return false
+    const owner = ownerOf(client, user)
+    const granted = expandScopes(await oauth.grantedScopes(user.id, client.id, clock()), owner)
+    return ![...expandScopes(scopes, owner)].every((scope) => covers(granted, scope))
+  }
+
+  return {
+    async authorize(query, caller, consented) {
+      if (!caller.user || caller.proof.kind !== 'session')
+        return {
+          kind: 'refused',
+          status: 403,
+          message: 'log in with a browser to authorize an application',
+        }
+      const client = await oauth.findClient(single(query, 'client_id') ?? '')
+      const request = readRequest(query, client, deps.requirePkce)
+      if ('kind' in request) return request
+      if ('error' in request)
+        return back(request, { error: request.error, error_description: request.description })
+      if (!mayAccess(request.client, caller))
+        return {
+          kind: 'refused',
+          status: 403,
+          message: `You do not have access to ${request.client.description}`,
+        }
+      const granted = narrowed(request.scopes, caller, request.client)
+      if (consented === 'denied')
+        return back(request, { error: 'access_denied', error_description: 'the user refused' })
+      const { user, proof } = caller
+      if (consented === null && (await needsConsent(request.client, user, granted)))
+        return {
+          kind: 'consent',
+          client: request.client,
+          scopes: granted.map((raw) => ({ raw, ...describeScope(raw) })),
+        }
+      const scopes =
+        consented === null ? granted : granted.filter((scope) => consented.includes(scope))
+      return issueCode(request, user, proof.session, scopes)
+    },
+
+    async token(body) {
+      for (const [name, values] of body)
+        if (values.length > 1)
+          return failure(400, 'invalid_request', `${name} is given more than once`)
+      const client = await authenticateClient(body)
+      if (!client)
+        return failure(401, 'invalid_client', 'unknown client, or wrong client_secret in the body')
+      if (single(body, 'grant_type') !== 'authorization_code')
+        return failure(400, 'unsupported_grant_type', 'only authorization_code is supported')
+      const secret = single(body, 'code')
+      if (!secret) return failure(400, 'invalid_request', 'code is missing')
+      const code = await oauth.findCode(secret)
+      if (!code || code.clientId !== client.id) return failure(400, 'invalid_grant', 'unknown code')
+      if (code.consumed) {
+        await tokens.revokeOfCode(code.id)
+        access.forget(code.userId)
+        return failure(400, 'invalid_grant', 'the code was used before; its tokens are revoked')
+      }
+      if (code.expiresAt <= clock()) return failure(400, 'invalid_grant', 'the code has expired')
+      return verifyCode(body, code) ?? exchange(client, code)
+    },
+  }
+
+  async function authenticateClient(body: Parameters): Promise<OauthClient | null> {
+    const secret = single(body, 'client_secret') ?? ''
+    const client = await oauth.findClient(single(body, 'client_id') ?? '')
+    return client && secret !== '' && matchesHash(secret, client.secretHash) ? client : null
+  }
+
+  async function exchange(client: OauthClient, code: OauthCode): Promise<TokenAnswer> {
+    const user = await users.findById(code.userId)
+    const scopes = user && !user.blocked ? await access.scopesOf(user) : null
+    if (!user || !scopes || !mayAccess(client, { user, scopes }))
+      return failure(400, 'invalid_grant', 'the user has no access any more')
+    if (!(await oauth.consumeCode(code.id, clock())))
+      return failure(400, 'invalid_grant', 'the code was used before')
+    const { secret } = await tokens.issue(
+      {
+        userId: user.id,
+        clientId: client.id,
+        sessionId: code.sessionId,
+        browserSessionId: code.browserSessionId,
+        codeId: code.id,
+        scopes: code.scopes,
+        note: '',
+        expiresAt: new Date(clock().getTime() + tokenSeconds * 1000),
+      },
+      clock(),
+    )
+    return {
+      kind: 'token',
+      accessToken: secret,
+      expiresInSeconds: tokenSeconds,
+      scope: code.scopes.join(' '),
+    }
+  }
+}
+
+type Refusal = Extract<Authorization, { kind: 'refused' }>
+type RedirectError = Pick<AuthorizeRequest, 'redirectUri' | 'state'> & {
+  readonly error: string
+  readonly description: string
+}
+
+/** Errors before client and redirect URI are known to be right never leave the hub (RFC 6749 section 4.1.2.1). */
+function readRequest(
+  query: Parameters,
+  client: OauthClient | null,
+  requirePkce: boolean,
+): AuthorizeRequest | Refusal | RedirectError {
+  const refuse = (message: string): Refusal => ({ kind: 'refused', status: 400, message })
+  for (const [name, values] of query)
+    if (values.length > 1) return refuse(`The parameter ${name} is given more than once`)
+  if (!client)
+    return refuse(
+      'Unknown client_id: the server may have been stopped or restarted. Open it again from the home page',
+    )
+  const redirectUri = single(query, 'redirect_uri') ?? client.redirectUri
+  if (redirectUri !== client.redirectUri)
+    return refuse('The redirect_uri is not the registered one')
+  const state = single(query, 'state')
+  const fail = (error: string, description: string): RedirectError => ({
+    redirectUri,
+    state,
+    error,
+    description,
+  })
+  const responseType = single(query, 'response_type')
+  if (responseType === null) return fail('invalid_request', 'response_type is missing')
+  if (responseType !== 'code') return fail('unsupported_response_type', 'only code is supported')
+  const pkce = readPkce(query, client.requirePkce || requirePkce)
+  if (typeof pkce === 'string') return fail('invalid_request', pkce)
+  const scopes = readScopes(single(query, 'scope'), client)
+  if (typeof scopes === 'string') return fail('invalid_scope', scopes)
+  return { client, redirectUri, state, ...pkce, scopes }
+}
+
+function readPkce(
+  query: Parameters,
+  required: boolean,
+): Pick<AuthorizeRequest, 'codeChallenge' | 'codeChallengeMethod'> | string {
+  const codeChallenge = single(query, 'code_challenge')
+  const method = single(query, 'code_challenge_method')
+  if (codeChallenge === null) {
+    if (required) return 'code_challenge is required (PKCE, S256)'
+    return method === null
+      ? { codeChallenge, codeChallengeMethod: null }
+      : 'code_challenge is missing'
+  }
+  if (!/^[A-Za-z0-9._~-]{43,128}$/.test(codeChallenge)) return 'code_challenge is malformed'
+  if (method !== null && method !== 'S256' && method !== 'plain')
+    return 'unknown code_challenge_method'
+  if (required && method !== 'S256') return 'code_challenge_method must be S256'
+  return { codeChallenge, codeChallengeMethod: method ?? 'plain' }
+}
+
+/** The raw scopes a client asks for: all it may have when it names none. */
+function readScopes(requested: string | null, client: OauthClient): readonly string[] | string {
+  const base = ['read:users:name!user', 'read:users:groups!user']
+  const allowed = [...new Set([...client.allowedScopes, ...base])]
+  const wanted = (requested ?? '')
+    .split(' ')
+    .filter((scope) => scope !== '' && scope !== 'identify')
+  if (wanted.length === 0)
+    return client.allowedScopes.includes('inherit') ? client.allowedScopes : allowed
+  const unknown = wanted.filter((scope) => !isScope(scope))
+  if (unknown.length > 0) return `unknown scopes: ${unknown.join(' ')}`
+  if (allowed.includes('inherit')) return wanted
+  // Both sides are compared for a nameless user: filters such as !user mean the same on either.
+  const owner = { userName: '\u0000' }
+  const limit = expandScopes(allowed, owner)
+  const excess = wanted.filter((scope) =>
+    [...expandScopes([scope], owner)].some((one) => !covers(limit, one)),
+  )
+  return excess.length > 0 ? `not allowed for this client: ${excess.join(' ')}` : wanted
+}
+
+/** What of the requested scopes this user can give: the rest is dropped silently, as on JupyterHub. */
+function narrowed(
+  scopes: readonly string[],
+  caller: Caller,
+  client: OauthClient,
+): readonly string[] {
+  if (!caller.user) return []
+  const owner = ownerOf(client, caller.user)
+  const identify = expandScopes(['read:users:name!user', 'read:users:groups!user'], owner)
+  return scopes.filter((raw) => {
+    if (raw === 'inherit') return true
+    const expanded = [...expandScopes([raw], owner)]
+    return (
+      expanded.length > 0 &&
+      expanded.every((scope) => covers(caller.scopes, scope) || identify.has(scope))
+    )
+  })
+}
+
+function mayAccess(
+  client: OauthClient,
+  caller: Pick<Caller, 'scopes' | 'user'> & { readonly groups?: readonly string[] },
+): boolean {
+  const { server } = client
+  if (!server) return false
+  const resource = { kind: 'server', user: server.userName, server: server.name } as const
+  return allows(caller.scopes, 'access:servers', resource)
+}
+
+function ownerOf(client: OauthClient, user: User): ScopeOwner {
+  return {
+    userName: user.name,
+    ...(client.server ? { server: `${client.server.userName}/${client.server.name}` } : {}),
+  }
+}
+
+/** Redirect URI and PKCE verifier of the exchange; null when they are right. A wrong one does not use up the code. */
+function verifyCode(body: Parameters, code: OauthCode): TokenAnswer | null {
+  const redirectUri = single(body, 'redirect_uri')
+  if (redirectUri !== null && redirectUri !== code.redirectUri)
+    return failure(400, 'invalid_request', 'redirect_uri is not the one of the authorization')
+  const verifier = single(body, 'code_verifier')
+  if (code.codeChallenge === null)
+    return verifier === null
+      ? null
+      : failure(400, 'invalid_grant', 'a code_verifier without a code_challenge')
+  if (verifier === null) return failure(400, 'invalid_request', 'code_verifier is missing')
+  const challenge =
+    code.codeChallengeMethod === 'S256'
+      ? createHash('sha256').update(verifier).digest('base64url')
+      : verifier
+  return sameText(challenge, code.codeChallenge)
+    ? null
+    : failure(400, 'invalid_grant', 'wrong code_verifier')
+}
+
+function single(parameters: Parameters, name: string): string | null {
+  return parameters.get(name)?.[0] ?? null
+}
+
+function failure(status: 400 | 401, error: string, description: string): TokenAnswer {
+  return { kind: 'error', status, error, description }
+}

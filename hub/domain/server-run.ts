@@ -1,0 +1,420 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describeError } from '../../packages/core/errors.ts'
+import {
+  type Exit,
+  type Json,
+  type PollResult,
+  type ServerContext,
+  type Spawner,
+  StartFailed,
+} from '../../packages/core/spawner.ts'
+import type { Log } from '../log.ts'
+import type { ServerStore, StoredServer } from '../store/servers.ts'
+import { Progress } from './progress.ts'
+import { waitForHttp } from './readiness.ts'
+import { redactLines } from './redact.ts'
+import type { Routes } from './routes.ts'
+import type { LastExit, ServerState } from './server-state.ts'
+
+/** What one run needs of the hub around it. */
+export interface RunDeps {
+  readonly store: ServerStore
+  readonly routes: Routes
+  readonly log: Log
+  readonly clock: () => Date
+  /** Makes the spawner for this run; throws when the driver that started it is not there any more. */
+  createSpawner(driver: string, context: ServerContext): Spawner
+  readonly timeouts: {
+    readonly start: number
+    readonly http: number
+    readonly stop: number
+    /** Zero or less: never. */
+    readonly poll: number
+    readonly pollJitter: number
+  }
+  /** Called once, when nothing of the run is left. */
+  ended(run: ServerRun, exit: LastExit): void
+  ready(run: ServerRun): void
+}
+
+/** The facts that make one run different from another. */
+export interface RunFacts {
+  readonly row: StoredServer
+  /** Prefix of the server, its route: `/user/ada/`. */
+  readonly prefix: string
+  readonly logFile: string
+  environment(bind: URL): Readonly<Record<string, string>>
+  /** Blotted out of everything a page shows of the server's output. */
+  readonly secrets: readonly string[]
+}
+
+/** Lines of the server's log that a failed start keeps. */
+const tailLines = 40
+
+/**
+ * One run of one server, from the moment its row says `starting` until its row says `stopped`.
+ * Writes every transition before it acts on it, gives every wait a deadline, and ends in exactly
+ * one way: `ended` after the process, the route, the token and the OAuth client are gone.
+ */
+export class ServerRun {
+  readonly #deps: RunDeps
+  readonly #facts: RunFacts
+  readonly #spawner: Spawner
+  readonly #settled = deferred<void>()
+  readonly #ended = deferred<LastExit>()
+  readonly #cancel = new AbortController()
+  #state: ServerState
+  #timer: NodeJS.Timeout | null = null
+  #ending: Promise<void> | null = null
+  #detached = false
+
+  /** `found` is a server that an earlier run of the hub has started: call `adopt`, else `launch`. */
+  constructor(deps: RunDeps, facts: RunFacts, origin: 'new' | 'found') {
+    this.#deps = deps
+    this.#facts = facts
+    const since = deps.clock()
+    this.#state =
+      origin === 'new'
+        ? { kind: 'starting', since, progress: new Progress() }
+        : { kind: 'checking', since }
+    this.#spawner = deps.createSpawner(facts.row.spawner, this.#context())
+  }
+
+  get row(): StoredServer {
+    return this.#facts.row
+  }
+
+  get state(): ServerState {
+    return this.#state
+  }
+
+  /** Resolves when the start has ended, well or badly, or the check of a found server. */
+  get settled(): Promise<void> {
+    return this.#settled.promise
+  }
+
+  /** Resolves when the server is stopped. */
+  get ended(): Promise<LastExit> {
+    return this.#ended.promise
+  }
+
+  /** Launches the server and sees it through to `ready` or `stopped`. Never rejects. */
+  async launch(beforeStart: () => Promise<void>): Promise<void> {
+    const { state } = this
+    if (state.kind !== 'starting') return
+    state.progress.add({ progress: 0, message: 'Server requested' })
+    try {
+      await beforeStart()
+      const url = await this.#startProcess()
+      await this.#deps.store.setUrl(this.row.id, this.row.generation, url.origin)
+      state.progress.add({ progress: 70, message: 'Started; waiting for the server to answer' })
+      await this.#becomeReady(url)
+    } catch (error) {
+      if (!this.#detached) await this.#end(this.#classify(error), { now: true })
+    }
+  }
+
+  /** Decides what became of a server that an earlier run of the hub had started. Never rejects. */
+  async adopt(): Promise<void> {
+    const { row } = this
+    try {
+      if (row.state === 'stopping') return await this.#end(stoppedExit, { now: false })
+      const found = await this.#poll()
+      if (found.kind === 'exited') return await this.#end(found.exit, { now: false })
+      if (row.url === null) return await this.#end(restartedExit, { now: true })
+      const url = new URL(row.url)
+      if (row.state === 'starting') return await this.#becomeReady(url)
+      if (found.kind === 'unknown') this.#warn('kept, although its state is unknown', found.reason)
+      this.#cancel.signal.throwIfAborted()
+      this.#deps.routes.expect(this.route(url))
+      this.#enterReady(url)
+    } catch (error) {
+      if (!this.#detached && this.#state.kind === 'checking')
+        await this.#end(this.#classify(error), { now: true })
+    }
+  }
+
+  /**
+   * Stops the server, whatever it is doing; safe to call in any state. Resolves when the stop is
+   * written down and under way: await `ended` for its end.
+   * @throws {HubError} when it cannot be written down; the server then runs on.
+   */
+  async stop(exit: Exit = stoppedExit): Promise<void> {
+    if (this.#ending) return
+    if (this.#state.kind === 'starting') {
+      this.#cancel.abort(new StartFailed(cancelledExit))
+      return
+    }
+    await this.#writeStopping()
+    this.#cancel.abort(new StartFailed(cancelledExit))
+    void this.#end(exit, { now: false })
+  }
+
+  /** Lets go of the server without touching it: the hub ends, the server runs on. */
+  detach(): void {
+    this.#detached = true
+    if (this.#timer) clearTimeout(this.#timer)
+  }
+
+  /** Asks the spawner now rather than at the next interval. */
+  async check(): Promise<void> {
+    if (this.#state.kind !== 'ready') return
+    const found = await this.#poll()
+    if (found.kind === 'exited') await this.#end(found.exit, { now: false })
+  }
+
+  route(url: URL) {
+    const { userName, name } = this.row
+    return {
+      routespec: this.#facts.prefix,
+      target: url.origin,
+      data: { user: userName, server_name: name },
+    }
+  }
+
+  #context(): ServerContext {
+    const { row, environment, logFile } = this.#facts
+    return {
+      userName: row.userName,
+      serverName: row.name,
+      env: environment,
+      userOptions: row.userOptions,
+      saved: row.spawnerState,
+      logFile,
+      save: (state: Json) => this.#deps.store.saveSpawnerState(row.id, row.generation, state),
+      progress: (message) => {
+        if (this.#state.kind === 'starting') this.#state.progress.add({ progress: 30, message })
+      },
+      exited: (exit) => {
+        if (this.#state.kind === 'ready' && !this.#detached) void this.#end(exit, { now: false })
+      },
+    }
+  }
+
+  async #startProcess(): Promise<URL> {
+    const { start } = this.#deps.timeouts
+    const cancel = this.#cancel
+    const timer = setTimeout(() => cancel.abort(new StartFailed(timeoutExit(start))), start * 1000)
+    try {
+      const starting = this.#spawner.start(cancel.signal)
+      // A spawner that ignores its signal must not hold up the end of the start.
+      const givenUp = aborted(cancel.signal).then(async () => {
+        await sleep(5000)
+        throw cancel.signal.reason
+      })
+      givenUp.catch(() => {})
+      return await Promise.race([starting, givenUp])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #becomeReady(url: URL): Promise<void> {
+    const { store, routes, timeouts, clock } = this.#deps
+    const { signal } = this.#cancel
+    await waitForHttp({
+      url: `${url.origin}${this.#facts.prefix}api`,
+      timeoutSeconds: timeouts.http,
+      poll: () => this.#poll(),
+      signal,
+    })
+    signal.throwIfAborted()
+    await routes.add(this.route(url))
+    if (signal.aborted) await routes.remove(this.#facts.prefix)
+    signal.throwIfAborted()
+    const { id, generation } = this.row
+    await store.setState(id, generation, { state: 'ready', now: clock(), deadline: null })
+    this.#enterReady(url)
+  }
+
+  #enterReady(url: URL): void {
+    const before = this.#state
+    this.#state = { kind: 'ready', since: this.#deps.clock(), url }
+    this.#scheduleCheck()
+    this.#settled.resolve()
+    this.#deps.ready(this)
+    if (before.kind === 'starting') before.progress.end(readyEvent(this.#facts.prefix))
+  }
+
+  #scheduleCheck(): void {
+    const { poll, pollJitter } = this.#deps.timeouts
+    if (poll <= 0 || this.#detached) return
+    const pause = poll * 1000 * (1 + pollJitter * (2 * Math.random() - 1))
+    this.#timer = setTimeout(() => {
+      void this.check().finally(() => {
+        if (this.#state.kind === 'ready') this.#scheduleCheck()
+      })
+    }, pause)
+    this.#timer.unref()
+  }
+
+  async #poll(): Promise<PollResult> {
+    try {
+      return await within(30, this.#spawner.poll(), 'asking for its state')
+    } catch (error) {
+      return { kind: 'unknown', reason: describeError(error) }
+    }
+  }
+
+  #end(exit: Exit, how: { readonly now: boolean }): Promise<void> {
+    this.#ending ??= this.#finish(exit, how).catch((error: unknown) => {
+      this.#warn('the end of the server went wrong', describeError(error))
+    })
+    return this.#ending
+  }
+
+  async #finish(exit: Exit, { now }: { readonly now: boolean }): Promise<void> {
+    const { store, routes, clock } = this.#deps
+    const { id, generation } = this.row
+    const before = this.#state
+    if (this.#timer) clearTimeout(this.#timer)
+    await this.#writeStopping().catch((error: unknown) =>
+      this.#warn('the stop could not be written down yet', describeError(error)),
+    )
+    await routes.remove(this.#facts.prefix)
+    await this.#stopProcess(now)
+    const last: LastExit = { ...exit, logTail: await this.#tail(exit) }
+    await this.#insist('writing its end', () => store.finish(id, generation, last, clock()))
+    this.#state = { kind: 'stopped', exit: last }
+    this.#deps.ended(this, last)
+    if (before.kind === 'starting') before.progress.end(failedEvent(exit))
+    this.#settled.resolve()
+    this.#ended.resolve(last)
+  }
+
+  async #writeStopping(): Promise<void> {
+    const { store, clock, timeouts } = this.#deps
+    if (this.#state.kind === 'stopping') return
+    const before = this.#state
+    const now = clock()
+    this.#state = { kind: 'stopping', since: now }
+    const deadline = new Date(now.getTime() + timeouts.stop * 1000)
+    try {
+      const { id, generation } = this.row
+      await store.setState(id, generation, { state: 'stopping', now, deadline })
+    } catch (error) {
+      this.#state = before
+      throw error
+    }
+  }
+
+  /** Returns only when the server is gone: a stop that fails is tried again, harder, until it works. */
+  async #stopProcess(now: boolean): Promise<void> {
+    const { stop } = this.#deps.timeouts
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const stopping = this.#spawner.stop({ now: now || attempt > 0 })
+        return await within(stop, stopping, 'stopping it')
+      } catch (error) {
+        this.#warn('could not be stopped', describeError(error))
+      }
+      if ((await this.#poll()).kind === 'exited') return
+      await sleep(Math.min(1000 * 2 ** attempt, 60_000), undefined, { ref: false })
+    }
+  }
+
+  async #tail(exit: Exit): Promise<string[]> {
+    if (exit.cause === 'stopped' || exit.cause === 'cancelled') return []
+    try {
+      const lines = await within(5, this.#spawner.tail?.(tailLines) ?? [], 'reading its log')
+      return redactLines(lines, this.#facts.secrets)
+    } catch (error) {
+      this.#warn('its log could not be read', describeError(error))
+      return []
+    }
+  }
+
+  async #insist(what: string, run: () => Promise<void>): Promise<void> {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await run()
+      } catch (error) {
+        if (this.#detached) throw error
+        this.#warn(`${what} failed and is tried again`, describeError(error))
+      }
+      await sleep(Math.min(200 * 2 ** attempt, 30_000), undefined, { ref: false })
+    }
+  }
+
+  #classify(error: unknown): Exit {
+    const known = [error, error instanceof Error ? error.cause : null].find(
+      (candidate) => candidate instanceof StartFailed,
+    )
+    if (known) return known.exit
+    const reason: unknown = this.#cancel.signal.reason
+    if (reason instanceof StartFailed) return reason.exit
+    this.#warn('start failed', describeError(error))
+    return { cause: 'unknown', code: null, message: describeError(error) }
+  }
+
+  #warn(message: string, error: string): void {
+    const { userName, name } = this.row
+    this.#deps.log.warn(`server ${userName}/${name}: ${message}`, { error })
+  }
+}
+
+const stoppedExit: Exit = { cause: 'stopped', code: null, message: 'the server was stopped' }
+
+const cancelledExit: Exit = {
+  cause: 'cancelled',
+  code: null,
+  message: 'the start was cancelled',
+}
+
+const restartedExit: Exit = {
+  cause: 'hub-restarted',
+  code: null,
+  message: 'the hub was restarted before the server was up; start it again',
+}
+
+const timeoutExit = (seconds: number): Exit => ({
+  cause: 'timeout',
+  code: null,
+  message: `the server was not up within ${seconds} seconds. It may just be slow (an admin can raise spawner.startTimeout), or it hangs: see its log`,
+})
+
+const readyEvent = (url: string) =>
+  ({
+    progress: 100,
+    ready: true,
+    message: `Server ready at ${url}`,
+    html_message: `Server ready at <a href="${url}">${url}</a>`,
+    url,
+  }) as const
+
+const failedEvent = (exit: Exit) =>
+  ({
+    progress: 100,
+    failed: true,
+    message: exit.cause === 'cancelled' ? 'Spawn cancelled' : `Spawn failed: ${exit.message}`,
+  }) as const
+
+async function within<T>(seconds: number, work: T | Promise<T>, what: string): Promise<T> {
+  const limit = new AbortController()
+  try {
+    return await Promise.race([
+      work,
+      sleep(seconds * 1000, undefined, { signal: limit.signal }).then(() => {
+        throw new Error(`${what} took longer than ${seconds} seconds`)
+      }),
+    ])
+  } finally {
+    limit.abort()
+  }
+}
+
+/** Promise.withResolvers, which Node has from version 22 on. */
+function deferred<T>(): { readonly promise: Promise<T>; readonly resolve: (value: T) => void } {
+  let settle: (value: T) => void = () => {}
+  const promise = new Promise<T>((resolve) => {
+    settle = resolve
+  })
+  return { promise, resolve: (value) => settle(value) }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}

@@ -1,0 +1,355 @@
+import { join } from 'node:path'
+import { HubError } from '../../packages/core/errors.ts'
+import type { Exit, Json, ServerContext, Spawner } from '../../packages/core/spawner.ts'
+import { rotateLog } from '../../packages/process/index.ts'
+import type { PreSpawnHook, SpawnRequest, SpawnerOptions } from '../config.ts'
+import type { Events } from '../events.ts'
+import type { Log } from '../log.ts'
+import type { OauthStore } from '../store/oauth.ts'
+import type { RoleStore } from '../store/roles.ts'
+import type { ServerStore, StoredServer } from '../store/servers.ts'
+import type { TokenStore } from '../store/tokens.ts'
+import type { User } from '../store/users.ts'
+import type { Access } from './access.ts'
+import type { Routes } from './routes.ts'
+import { type EnvironmentOptions, oauthClientId, serverEnvironment } from './server-environment.ts'
+import { type RunDeps, ServerRun } from './server-run.ts'
+import type { LastExit, ServerState } from './server-state.ts'
+import type { HubUrls } from './urls.ts'
+
+/** One server as pages and the API may see it. A default server that never ran has no row: `id` is null. */
+export interface ServerView {
+  readonly id: number | null
+  readonly userName: string
+  readonly name: string
+  readonly displayName: string | null
+  readonly state: ServerState
+  readonly prefix: string
+  readonly startedAt: Date | null
+  readonly lastActivityAt: Date | null
+  readonly userOptions: Json
+  /** The spawner's own notes; only for `admin:server_state`. */
+  readonly spawnerState: Json
+}
+
+export interface ServersDeps {
+  readonly store: ServerStore
+  readonly tokens: TokenStore
+  readonly oauth: OauthStore
+  readonly roles: RoleStore
+  readonly access: Access
+  readonly routes: Routes
+  readonly urls: HubUrls
+  readonly events: Events
+  readonly log: Log
+  readonly clock: () => Date
+  readonly logDir: string
+  /** Name of the configured spawner. */
+  readonly driver: string
+  createSpawner(driver: string, context: ServerContext): Spawner
+  readonly spawner: SpawnerOptions
+  readonly environment: EnvironmentOptions
+  readonly limits: { readonly concurrentSpawns: number; readonly activeServers: number }
+  /** True for the embedded server, which does PKCE. */
+  readonly requirePkce: boolean
+}
+
+/**
+ * Starts, stops and watches all servers. Only servers that are not stopped are in memory; each
+ * change of state is in the database before it is acted on.
+ */
+export class Servers {
+  readonly #deps: ServersDeps
+  readonly #runs = new Map<number, Map<string, ServerRun>>()
+  #starting = 0
+  #active = 0
+
+  constructor(deps: ServersDeps) {
+    this.#deps = deps
+  }
+
+  /** Servers that are not stopped. */
+  get activeCount(): number {
+    return this.#active
+  }
+
+  /** The run of a server that is not stopped. */
+  run(user: User, name: string): ServerRun | null {
+    return this.#runs.get(user.id)?.get(name) ?? null
+  }
+
+  /** Null for a named server that does not exist; the default server always does. */
+  async find(user: User, name: string): Promise<ServerView | null> {
+    const run = this.run(user, name)
+    const row = await this.#deps.store.find(user.id, name)
+    if (!row && name !== '') return null
+    return this.#view(user, name, row, run)
+  }
+
+  /** The default server first, then the named ones. */
+  async ofUser(user: User): Promise<readonly ServerView[]> {
+    const rows = await this.#deps.store.ofUser(user.id)
+    const names = new Set(['', ...rows.map((row) => row.name)])
+    return [...names].map((name) => {
+      const row = rows.find((candidate) => candidate.name === name) ?? null
+      return this.#view(user, name, row, this.run(user, name))
+    })
+  }
+
+  /**
+   * Begins to start a server; resolves once that is written down. `userOptions` null reuses those
+   * of the last start. A start that is already under way is joined.
+   * @throws {HubError} `server_running`, `server_pending`, `too_many_requests`, `unavailable`.
+   */
+  async start(user: User, name: string, userOptions: Json): Promise<ServerRun> {
+    const current = this.run(user, name)
+    if (current?.state.kind === 'starting') return current
+    if (current) throw this.#refusal(current)
+    this.#checkLimits()
+    if (this.#reserved.has(`${user.id}/${name}`))
+      throw new HubError('server_pending', `the server of ${user.name} is being started already`)
+    return this.#begin(user, name, userOptions)
+  }
+
+  readonly #reserved = new Set<string>()
+
+  /** Asks every running server of the user whether it still runs. */
+  async check(user: User): Promise<void> {
+    await Promise.all([...(this.#runs.get(user.id)?.values() ?? [])].map((run) => run.check()))
+  }
+
+  /**
+   * Takes over what an earlier run of the hub has left: running servers are adopted, dead ones
+   * cleaned up, half-started ones finished or undone. Resolves when all are decided or `patience`
+   * seconds are over; the rest goes on.
+   */
+  async adopt(patience: number): Promise<void> {
+    const rows = await this.#deps.store.active()
+    const runs = rows.flatMap((row) => this.#found(row))
+    const all = Promise.all(runs.map((run) => run.adopt()))
+    if (patience < 0) await all
+    else await Promise.race([all, after(patience * 1000)])
+  }
+
+  /** Stops all servers of the user; resolves when all are stopped. */
+  async stopAllOf(user: User, exit?: Exit): Promise<void> {
+    await stopAll([...(this.#runs.get(user.id)?.values() ?? [])], exit)
+  }
+
+  async stopAll(): Promise<void> {
+    await stopAll([...this.#runs.values()].flatMap((runs) => [...runs.values()]))
+  }
+
+  /** Lets go of all servers: the hub ends, they run on. */
+  detach(): void {
+    for (const runs of this.#runs.values()) for (const run of runs.values()) run.detach()
+  }
+
+  #refusal({ state, row }: ServerRun): HubError {
+    const name = `${row.userName}/${row.name}`
+    return state.kind === 'ready'
+      ? new HubError('server_running', `${name} is already running`)
+      : new HubError('server_pending', `${name} is pending ${state.kind}; try again in a moment`)
+  }
+
+  #checkLimits(): void {
+    const { concurrentSpawns, activeServers } = this.#deps.limits
+    if (concurrentSpawns > 0 && this.#starting >= concurrentSpawns) {
+      const retryAfter = 30 + Math.floor(Math.random() * 30)
+      throw new HubError(
+        'too_many_requests',
+        `too many servers are starting at this moment; try again in ${Math.ceil(retryAfter / 10) * 10} seconds`,
+        { retryAfter },
+      )
+    }
+    if (activeServers > 0 && this.#active >= activeServers)
+      throw new HubError(
+        'too_many_requests',
+        'the limit of running servers is reached; try again later',
+      )
+  }
+
+  async #begin(user: User, name: string, userOptions: Json): Promise<ServerRun> {
+    const { store, driver, clock, spawner } = this.#deps
+    const key = `${user.id}/${name}`
+    this.#reserved.add(key)
+    try {
+      const now = clock()
+      const deadline = new Date(now.getTime() + (spawner.startTimeout + spawner.httpTimeout) * 1000)
+      const row = await store.beginStart({
+        userId: user.id,
+        name,
+        spawner: driver,
+        userOptions,
+        now,
+        deadline,
+      })
+      const run = await this.#credentials(user, row)
+        .then((secret) => this.#create(row, 'new', secret))
+        .catch(async (error: unknown) => {
+          await store.finish(row.id, row.generation, null, clock())
+          throw error
+        })
+      this.#starting += 1
+      void run.settled.then(() => (this.#starting -= 1))
+      void run.launch(async () => {
+        await rotateLog(this.#logFile(row), 0)
+        await this.#prepare(row)
+      })
+      return run
+    } finally {
+      this.#reserved.delete(key)
+    }
+  }
+
+  /** The server's own token, and the OAuth client through which browsers log in to it. */
+  async #credentials(user: User, row: StoredServer): Promise<string> {
+    const { tokens, oauth, roles, spawner, urls, clock } = this.#deps
+    const here = `server=${user.name}/${row.name}`
+    const wanted =
+      spawner.serverTokenScopes.length > 0
+        ? spawner.serverTokenScopes
+        : await roles.scopesOf('server')
+    const scopes = (wanted ?? []).map((scope) => scope.replace(/!server$/, `!${here}`))
+    if (!scopes.some((scope) => scope.startsWith('users:activity')))
+      scopes.push('users:activity!user')
+    const prefix = urls.serverPrefix(user.name, row.name)
+    const { secret } = await tokens.issue(
+      { userId: user.id, serverId: row.id, scopes, note: `Server at ${prefix}`, expiresAt: null },
+      clock(),
+    )
+    await oauth.registerClient({
+      identifier: oauthClientId(user.name, row.name),
+      description: `Server at ${prefix}`,
+      secret,
+      redirectUri: `${prefix}oauth_callback`,
+      allowedScopes: [`access:servers!${here}`, ...spawner.oauthClientAllowedScopes],
+      requirePkce: this.#deps.requirePkce,
+      serverId: row.id,
+    })
+    return secret
+  }
+
+  readonly #hookVariables = new WeakMap<StoredServer, Record<string, string>>()
+
+  async #prepare(row: StoredServer): Promise<void> {
+    const { spawner } = this.#deps
+    const request: SpawnRequest = {
+      userName: row.userName,
+      serverName: row.name,
+      userOptions: row.userOptions,
+      environment: {},
+    }
+    for (const [name, value] of Object.entries(spawner.environment))
+      request.environment[name] = typeof value === 'string' ? value : value(request)
+    const hook: PreSpawnHook | undefined = spawner.preSpawnHook
+    if (hook) await hook(request)
+    this.#hookVariables.set(row, request.environment)
+  }
+
+  #found(row: StoredServer): readonly ServerRun[] {
+    try {
+      return [this.#create(row, 'found', null)]
+    } catch (error) {
+      this.#deps.log.error(`server ${row.userName}/${row.name} cannot be looked after`, {
+        spawner: row.spawner,
+        error: error instanceof Error ? error.message : String(error),
+      })
+      return []
+    }
+  }
+
+  #create(row: StoredServer, origin: 'new' | 'found', secret: string | null): ServerRun {
+    const { urls, environment } = this.#deps
+    const identity = { userName: row.userName, serverName: row.name, apiToken: secret ?? '' }
+    const facts = {
+      row,
+      prefix: urls.serverPrefix(row.userName, row.name),
+      logFile: this.#logFile(row),
+      secrets: secret === null ? [] : [secret],
+      environment: (bind: URL) => ({
+        ...serverEnvironment(identity, urls, environment, bind),
+        ...this.#hookVariables.get(row),
+      }),
+    }
+    const run = new ServerRun(this.#runDeps(), facts, origin)
+    const runs = this.#runs.get(row.userId) ?? new Map<string, ServerRun>()
+    this.#runs.set(row.userId, runs.set(row.name, run))
+    this.#active += 1
+    return run
+  }
+
+  #runDeps(): RunDeps {
+    const { store, routes, log, clock, spawner, createSpawner } = this.#deps
+    return {
+      store,
+      routes,
+      log,
+      clock,
+      createSpawner,
+      timeouts: {
+        start: spawner.startTimeout,
+        http: spawner.httpTimeout,
+        stop: spawner.stopTimeout,
+        poll: spawner.pollInterval,
+        pollJitter: spawner.pollJitter,
+      },
+      ended: (run, exit) => this.#onEnded(run, exit),
+      ready: ({ row }) =>
+        this.#deps.events.emit({ kind: 'server-started', user: row.userName, server: row.name }),
+    }
+  }
+
+  #onEnded({ row }: ServerRun, exit: LastExit): void {
+    const { access, events } = this.#deps
+    const runs = this.#runs.get(row.userId)
+    runs?.delete(row.name)
+    if (runs?.size === 0) this.#runs.delete(row.userId)
+    this.#active -= 1
+    // Others than the owner may hold tokens of the server's OAuth client.
+    access.forgetAll()
+    events.emit(
+      exit.cause === 'stopped'
+        ? { kind: 'server-stopped', user: row.userName, server: row.name }
+        : { kind: 'server-failed', user: row.userName, server: row.name, cause: exit.cause },
+    )
+  }
+
+  #logFile(row: StoredServer): string {
+    const slug = row.userName
+      .toLowerCase()
+      .replaceAll(/[^a-z0-9]+/g, '-')
+      .slice(0, 40)
+    return join(this.#deps.logDir, `${slug}-${row.id}.log`)
+  }
+
+  #view(user: User, name: string, row: StoredServer | null, run: ServerRun | null): ServerView {
+    return {
+      id: row?.id ?? null,
+      userName: user.name,
+      name,
+      displayName: row?.displayName ?? null,
+      state: run?.state ?? { kind: 'stopped', exit: row?.lastExit ?? null },
+      prefix: this.#deps.urls.serverPrefix(user.name, name),
+      startedAt: row?.startedAt ?? null,
+      lastActivityAt: row?.lastActivityAt ?? null,
+      userOptions: row?.userOptions ?? null,
+      spawnerState: row?.spawnerState ?? null,
+    }
+  }
+}
+
+async function stopAll(runs: readonly ServerRun[], exit?: Exit): Promise<void> {
+  await Promise.all(
+    runs.map(async (run) => {
+      await run.stop(exit)
+      await run.ended
+    }),
+  )
+}
+
+function after(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms).unref()
+  })
+}

@@ -1,0 +1,97 @@
+import { HubError } from '../../packages/core/errors.ts'
+import { covers, expandScopes, isScope } from '../../packages/core/scopes.ts'
+import type { Events } from '../events.ts'
+import type { Token, TokenStore } from '../store/tokens.ts'
+import type { User } from '../store/users.ts'
+import type { Access } from './access.ts'
+
+/** A token with the description of the OAuth client that it was issued to. */
+export type ListedToken = Token & { readonly client: string | null }
+
+export interface NewApiToken {
+  readonly note: string
+  /** Null or 0: no expiry, unless the hub caps it. */
+  readonly expiresInSeconds: number | null
+  /** Raw scopes; null: all rights of the owner (`inherit`). */
+  readonly scopes: readonly string[] | null
+}
+
+export interface Tokens {
+  of(user: User): Promise<readonly ListedToken[]>
+  /** @throws {HubError} `not_found`. */
+  byId(user: User, id: number): Promise<ListedToken>
+  /** @throws {HubError} `invalid_request` for unknown scopes, scopes the owner lacks, or too long a life. */
+  create(
+    user: User,
+    token: NewApiToken,
+    by: string,
+  ): Promise<{ readonly token: ListedToken; readonly secret: string }>
+  /** Revokes it; of a token that an OAuth client got, all tokens of that user and client. */
+  revoke(user: User, token: Token, by: string): Promise<void>
+}
+
+export function createTokens(deps: {
+  readonly store: TokenStore
+  readonly access: Access
+  readonly events: Events
+  readonly clock: () => Date
+  /** Seconds; 0 is no cap. */
+  readonly longestLife: number
+}): Tokens {
+  const { store, access, events, clock, longestLife } = deps
+
+  const expiry = (seconds: number | null): Date | null => {
+    const wanted = seconds === null || seconds === 0 ? null : seconds
+    if (longestLife > 0 && wanted !== null && wanted > longestLife)
+      throw new HubError('invalid_request', `expires_in must not exceed ${longestLife}`)
+    const life = wanted ?? (longestLife > 0 ? longestLife : null)
+    return life === null ? null : new Date(clock().getTime() + life * 1000)
+  }
+
+  const checkScopes = async (user: User, scopes: readonly string[]): Promise<void> => {
+    const unknown = scopes.filter((scope) => !isScope(scope))
+    if (unknown.length > 0)
+      throw new HubError('invalid_request', `unknown scopes: ${unknown.join(', ')}`)
+    if (scopes.includes('inherit')) return
+    const [owned, groups] = await Promise.all([access.scopesOf(user), access.groupsOf(user.name)])
+    const groupsOf = (name: string): readonly string[] => (name === user.name ? groups : [])
+    const wanted = [...expandScopes(scopes, { userName: user.name })]
+    const excess = wanted.filter((scope) => !covers(owned, scope, groupsOf))
+    if (excess.length > 0)
+      throw new HubError(
+        'invalid_request',
+        `Not assigning requested scopes ${excess.join(', ')}: ${user.name} does not have them`,
+      )
+  }
+
+  const byId = async (user: User, id: number): Promise<ListedToken> => {
+    const token = (await store.ofUser(user.id, clock())).find((candidate) => candidate.id === id)
+    if (!token) throw new HubError('not_found', `there is no token a${id}`)
+    return token
+  }
+
+  return {
+    of: (user) => store.ofUser(user.id, clock()),
+    byId,
+
+    async create(user, { note, expiresInSeconds, scopes }, by) {
+      const raw = scopes ?? ['inherit']
+      const expiresAt = expiry(expiresInSeconds)
+      await checkScopes(user, raw)
+      const { id, secret } = await store.issue(
+        { userId: user.id, scopes: raw, note, expiresAt },
+        clock(),
+      )
+      events.emit({ kind: 'token-issued', user: user.name, by })
+      return { token: await byId(user, id), secret }
+    },
+
+    async revoke(user, token, by) {
+      await (token.clientId === null
+        ? store.revoke(token.id)
+        : store.revokeOfClient(user.id, token.clientId))
+      access.forget(user.id)
+      events.emit({ kind: 'token-revoked', user: user.name, by })
+    },
+  }
+}
