@@ -13,17 +13,28 @@ export interface Ending {
   readonly memoryRanOut: boolean
 }
 
-const hints: readonly (readonly [ExitCause, RegExp, string])[] = [
-  [
-    'hub-unreachable',
-    /failed to connect to my hub|hub\/api.*(?:refused|timed out|\b403\b)|\b403\b.*hub\/api/i,
-    'It could not reach the hub, or the hub refused its token. An administrator must check hub.connectUrl and the firewall',
-  ],
-  [
-    'out-of-memory',
-    /MemoryError|heap out of memory|Cannot allocate memory/i,
-    'It ran out of memory',
-  ],
+/** What a log gives away about the reason. */
+interface Hint {
+  readonly cause: ExitCause
+  readonly pattern: RegExp
+  readonly message: string
+}
+
+const seeLog = 'Its log may say why.'
+
+const hints: readonly Hint[] = [
+  {
+    cause: 'hub-unreachable',
+    pattern:
+      /failed to connect to my hub|hub\/api.*(?:refused|timed out|\b403\b)|\b403\b.*hub\/api/i,
+    message:
+      'It could not reach the hub, or the hub refused its token. An administrator must check hub.hubConnectUrl and the firewall.',
+  },
+  {
+    cause: 'out-of-memory',
+    pattern: /MemoryError|heap out of memory|Cannot allocate memory/i,
+    message: 'It ran out of memory: use less.',
+  },
 ]
 
 /** Whether the log says that another program had taken the port. */
@@ -44,12 +55,14 @@ export function explainEnding(ending: Ending): Exit {
     return explain('out-of-memory', code, 'The server was killed because memory ran out: use less.')
   }
   if (signal !== null) return explain('killed', code, `The server was ended by ${signal}.`)
-  for (const [cause, pattern, words] of hints) {
-    if (ending.log.some((line) => pattern.test(line))) {
-      return explain(cause, code, `The server ended with status ${code}. ${words}.`)
-    }
-  }
-  return explain('exited', code, `The server ended with status ${code}. Its log may say why.`)
+  const { cause, message } = reasonIn(ending.log) ?? { cause: 'exited', message: seeLog }
+  return explain(cause, code, `The server ended with status ${code}. ${message}`)
+}
+
+/** Why a server that was ended while it still opened no port did not do so. */
+export function explainNoPort(port: number, log: readonly string[]): Exit {
+  const { cause, message } = reasonIn(log) ?? { cause: 'port-never-opened', message: seeLog }
+  return explain(cause, null, `The server did not open port ${port} in time. ${message}`)
 }
 
 /** How many processes the kernel has killed for lack of memory since the machine started. */
@@ -59,6 +72,10 @@ export function memoryKills(): number {
   } catch {
     return 0
   }
+}
+
+function reasonIn(log: readonly string[]): Hint | undefined {
+  return hints.find(({ pattern }) => log.some((line) => pattern.test(line)))
 }
 
 function explain(cause: ExitCause, code: number | null, message: string): Exit {

@@ -23,7 +23,7 @@ import {
 } from 'portico/spawner'
 import { z } from 'zod'
 import { chooseCommand, commandOptions, isJupyterHubServer, programName } from './command.ts'
-import { explainEnding, isPortTaken, memoryKills } from './exit-cause.ts'
+import { explainEnding, explainNoPort, isPortTaken, memoryKills } from './exit-cause.ts'
 import { freePort, isAnswered, isPortOf, reachableAt, urlOf } from './listening-port.ts'
 
 /** Options of every spawner that starts processes on this machine. Names as in JupyterHub's LocalProcessSpawner. */
@@ -184,7 +184,9 @@ export class LocalProcess implements Spawner {
     } catch (cause) {
       this.#phase = 'stopping'
       await supervised.stop(this.#ladder(true))
-      throw signal.aborted ? neverOpened(target, cause) : cause
+      if (!signal.aborted) throw cause
+      const log = await this.tail(linesToExplain)
+      throw new StartFailed(explainNoPort(Number(target.port), log), { cause })
     }
     await supervised.stop(this.#ladder(true))
     return false
@@ -256,11 +258,6 @@ function explainLaunch(error: unknown, home: string): unknown {
           message: `The hub could not take on the rights of the account: ${error.message}. An administrator finds more in the log of the server.`,
         }
   return new StartFailed(exit, { cause: error })
-}
-
-function neverOpened(target: URL, cause: unknown): StartFailed {
-  const message = `The server was started, but did not open port ${target.port} in time. Its log may say why.`
-  return new StartFailed({ cause: 'port-never-opened', code: null, message }, { cause })
 }
 
 function portTaken(port: number): StartFailed {

@@ -9,13 +9,13 @@ import { until } from '../support/until.ts'
 import { causeOf, isStartFailed } from './spawner.ts'
 
 /** Options over which the suite needs power. */
-export interface ProcessOptions {
+interface ProcessOptions {
   readonly cmd?: string | readonly [string, ...string[]]
   readonly args?: readonly string[]
   readonly port?: number
 }
 
-export interface ProcessSpawnerKind {
+interface ProcessSpawnerKind {
   readonly userName?: string
   /** Without `cmd`: `test/support/single-user.mjs`. */
   readonly create: (context: ServerContext, options: ProcessOptions) => Spawner
@@ -94,6 +94,9 @@ export function processSpawnerContract(name: string, kind: ProcessSpawnerKind): 
     it('classifies a server that is refused by the hub', async (t) => {
       const say = '--say=Failed to connect to my Hub at http://127.0.0.1:8081/hub/api (attempt 5/5)'
       await startFails(t, { args: [say, '--exit=1'] }, 'hub-unreachable')
+      const { spawner } = subject(t, { args: [say, '--never-listen'] })
+      const start = spawner.start(AbortSignal.timeout(1_000))
+      await assert.rejects(start, isStartFailed('hub-unreachable'))
     })
 
     it('tries other ports when the port is taken meanwhile, three in all', async (t) => {

@@ -88,11 +88,17 @@ describe('simple', () => {
     }
   })
 
-  it('listens on IPv6 too', async (t) => {
-    const spawner = create({ ip: '::1' }, recordedContext(t))
-    const url = await spawner.start(AbortSignal.timeout(5_000))
-    assert.equal(url.hostname, '[::1]')
-    assert.equal((await fetch(new URL('/user/ada/', url))).status, 200)
-    await spawner.stop({ now: true })
-  })
+  for (const [ip, hostname] of [
+    ['::1', '[::1]'],
+    ['0.0.0.0', '127.0.0.1'],
+    ['::', '[::1]'],
+  ] as const) {
+    it(`is reached at ${hostname} when it listens on ${ip}`, async (t) => {
+      const spawner = create({ ip }, recordedContext(t))
+      const url = await spawner.start(AbortSignal.timeout(5_000))
+      assert.equal(url.hostname, hostname)
+      assert.equal((await fetch(new URL('/user/ada/', url))).status, 200)
+      await spawner.stop({ now: true })
+    })
+  }
 })
