@@ -84,9 +84,13 @@ export function isAt(path: string, name: string): boolean {
   return path === name || path.startsWith(`${name}/`)
 }
 
-/** A browser showing a page, as opposed to a script; scripts get JSON and are never redirected. */
+/**
+ * A browser showing a page, as opposed to a script or an image of one: those get JSON and are never
+ * redirected. By Sec-Fetch-Dest, since Node's fetch sends a Sec-Fetch-Mode too; without it any GET
+ * outside the API counts as a page, as in JupyterHub.
+ */
 export function isNavigation(request: IncomingMessage, path: string): boolean {
   const reads = request.method === 'GET' || request.method === 'HEAD'
-  const mode = request.headers['sec-fetch-mode'] ?? 'navigate'
-  return reads && mode === 'navigate' && !isAt(path, 'api')
+  const destination = request.headers['sec-fetch-dest'] ?? 'document'
+  return reads && destination === 'document' && !isAt(path, 'api')
 }
