@@ -1,0 +1,203 @@
+import { readFile } from 'node:fs/promises'
+import http, { type IncomingMessage, STATUS_CODES, type ServerResponse } from 'node:http'
+import https from 'node:https'
+import { join } from 'node:path'
+import type { Log } from './log.ts'
+import { parseTarget, pathAtTarget } from './target.ts'
+
+/** What a person or a program is told instead of what they asked for. */
+export interface Problem {
+  readonly status: number
+  /** One sentence, without anything that only the operator may know. */
+  readonly message: string
+  /** Seconds after which the same request may succeed: the page then asks again by itself. */
+  readonly retryAfter?: number
+  /** Whether the error target may be asked for the page. Not for refused requests: they must cost nothing. */
+  readonly mayAsk?: boolean
+}
+
+export interface ErrorPageSources {
+  /** A server that renders `<errorTarget>/<status>?url=<requested url>`, or null. */
+  readonly errorTarget: string | null
+  /** A folder with `<status>.html` and `error.html`, or null. */
+  readonly errorPath: string | null
+  readonly log: Log
+}
+
+/** What the error target gets altogether, in milliseconds. */
+const askFor = 2_000
+const maxPageBytes = 1024 * 1024
+/** How long the rest of a refused upload is read and thrown away, so that the answer arrives. */
+const discardFor = 2_000
+
+interface Page {
+  readonly headers: http.OutgoingHttpHeaders
+  readonly body: Buffer | string
+}
+
+/** Answers requests that no target answers. Never throws, never waits longer than two seconds. */
+export class ErrorPages {
+  readonly #sources: ErrorPageSources
+
+  constructor(sources: ErrorPageSources) {
+    this.#sources = sources
+  }
+
+  async answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    problem: Problem,
+  ): Promise<void> {
+    const page = wantsJson(request)
+      ? jsonPage(problem)
+      : ((problem.mayAsk ? await this.#foreignPage(request, problem) : null) ?? ownPage(problem))
+    if (response.headersSent || response.destroyed) return
+    discardBody(request, response)
+    const headers: http.OutgoingHttpHeaders = {
+      ...page.headers,
+      'content-length': Buffer.byteLength(page.body),
+      'cache-control': 'no-store',
+    }
+    if (problem.retryAfter !== undefined) headers['retry-after'] = String(problem.retryAfter)
+    response.writeHead(problem.status, headers)
+    response.end(page.body)
+  }
+
+  async #foreignPage(request: IncomingMessage, problem: Problem): Promise<Page | null> {
+    const { errorTarget, errorPath, log } = this.#sources
+    if (errorPath !== null) return readPage(errorPath, problem.status)
+    if (errorTarget === null) return null
+    try {
+      return await askForPage(errorTarget, problem.status, request.url ?? '/')
+    } catch (error) {
+      log.warn(`the error target gave no page for ${problem.status}: ${String(error)}`)
+      return null
+    }
+  }
+}
+
+/** An answer that is whole before its request's body was read must not be lost to a reset. */
+function discardBody(request: IncomingMessage, response: ServerResponse): void {
+  if (request.complete) return
+  request.resume()
+  response.once('finish', () => {
+    if (request.complete) return
+    const timer = setTimeout(() => request.socket.destroy(), discardFor)
+    request.once('close', () => clearTimeout(timer))
+    request.once('end', () => clearTimeout(timer))
+  })
+}
+
+function askForPage(errorTarget: string, status: number, url: string): Promise<Page> {
+  const target = parseTarget(errorTarget)
+  if (target === null) throw new Error('the error target is not a URL')
+  const path = `/${status}?${new URLSearchParams({ url }).toString()}`
+  return new Promise((resolve, reject) => {
+    const asked = (target.secure ? https : http).get({
+      ...target.connect,
+      path: pathAtTarget(target, path),
+      headers: { host: target.host },
+      agent: false,
+      signal: AbortSignal.timeout(askFor),
+    })
+    asked.once('error', reject)
+    asked.once('response', (answer) => {
+      readAnswer(answer).then(resolve, (error: Error) => {
+        asked.destroy()
+        reject(error)
+      })
+    })
+  })
+}
+
+async function readAnswer(answer: IncomingMessage): Promise<Page> {
+  const { statusCode = 0, headers } = answer
+  if (statusCode >= 500) throw new Error(`it answered ${statusCode}`)
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > maxPageBytes) throw new Error('its page is too large')
+    chunks.push(chunk)
+  }
+  const kept: http.OutgoingHttpHeaders = {}
+  for (const name of ['content-type', 'content-encoding'] as const) {
+    if (headers[name] !== undefined) kept[name] = headers[name]
+  }
+  return { headers: kept, body: Buffer.concat(chunks) }
+}
+
+async function readPage(folder: string, status: number): Promise<Page | null> {
+  for (const name of [`${status}.html`, 'error.html']) {
+    const body = await readFile(join(folder, name)).catch(() => null)
+    if (body) return { headers: { 'content-type': 'text/html; charset=utf-8' }, body }
+  }
+  return null
+}
+
+/** Scripts and API clients: whoever names JSON before HTML, or says that a script asks. */
+function wantsJson({ headers }: IncomingMessage): boolean {
+  if (headers['x-requested-with']?.toString().toLowerCase() === 'xmlhttprequest') return true
+  const accept = headers.accept ?? ''
+  const json = accept.search(/application\/(?:[\w.-]+\+)?json/i)
+  const html = accept.search(/text\/html/i)
+  return json >= 0 && (html < 0 || json < html)
+}
+
+function jsonPage({ status, message }: Problem): Page {
+  return {
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ status, message }),
+  }
+}
+
+function ownPage({ status, message, retryAfter }: Problem): Page {
+  const title = `${status} ${STATUS_CODES[status] ?? ''}`.trim()
+  const refresh =
+    retryAfter === undefined ? '' : `<meta http-equiv="refresh" content="${retryAfter}">`
+  const note =
+    retryAfter === undefined ? '' : '<p class="note">This page tries again by itself.</p>'
+  return {
+    headers: {
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'",
+      'x-content-type-options': 'nosniff',
+    },
+    body: `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+${refresh}<title>${escapeHtml(title)}</title>
+<style>
+:root { color-scheme: light dark }
+body { margin: 0; min-height: 100vh; display: grid; place-items: center; font: 1rem/1.5 system-ui, sans-serif }
+main { max-width: 36rem; padding: 2rem }
+h1 { font-size: 1.5rem; margin: 0 0 .5rem }
+p { margin: .5rem 0 }
+.note { opacity: .7 }
+</style>
+</head>
+<body>
+<main>
+<h1>${escapeHtml(title)}</h1>
+<p>${escapeHtml(message)}</p>
+${note}
+</main>
+</body>
+</html>
+`,
+  }
+}
+
+const entities: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
+
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => entities[character] ?? character)
+}

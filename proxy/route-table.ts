@@ -1,0 +1,118 @@
+interface Node<Value> {
+  readonly children: Map<string, Node<Value>>
+  entry: Entry<Value> | null
+}
+
+interface Entry<Value> {
+  readonly path: string
+  readonly value: Value
+}
+
+/**
+ * Finds the value with the longest registered prefix of a path, segment by segment: `/user/al` does
+ * not match `/user/alice`. Paths are decoded, begin with `/` and do not end with it, but for `/`
+ * itself, which matches everything. The cost of every call but `replaceAll` and `entries` grows with
+ * the depth of the path only, never with the number of routes.
+ */
+export class RouteTable<Value> {
+  #root: Node<Value> = emptyNode()
+  #byPath = new Map<string, Value>()
+  /** How many paths there are of each depth. */
+  #depths = new Map<number, number>()
+  #depth = 0
+
+  get size(): number {
+    return this.#byPath.size
+  }
+
+  /** The number of segments of the deepest path; 0 when there is none but `/`. */
+  get depth(): number {
+    return this.#depth
+  }
+
+  /** The value of the longest prefix, or undefined. Segments are decoded. */
+  find(segments: readonly string[]): Value | undefined {
+    let node: Node<Value> | undefined = this.#root
+    let best = node.entry
+    for (const segment of segments) {
+      node = node.children.get(segment)
+      if (node === undefined) break
+      best = node.entry ?? best
+    }
+    return best?.value
+  }
+
+  get(path: string): Value | undefined {
+    return this.#byPath.get(path)
+  }
+
+  /** Adds or replaces. Returns the value that was there. */
+  set(path: string, value: Value): Value | undefined {
+    const previous = this.#byPath.get(path)
+    const segments = segmentsOf(path)
+    if (!this.#byPath.has(path)) this.#count(segments.length, 1)
+    this.#byPath.set(path, value)
+    let node = this.#root
+    for (const segment of segments) node = childOf(node, segment)
+    node.entry = { path, value }
+    return previous
+  }
+
+  /** Removes exactly this path; longer and shorter ones stay. Returns the value that was there. */
+  delete(path: string): Value | undefined {
+    const value = this.#byPath.get(path)
+    if (!this.#byPath.delete(path)) return undefined
+    const segments = segmentsOf(path)
+    this.#count(segments.length, -1)
+    prune(this.#root, segments)
+    return value
+  }
+
+  /** Puts the whole table in the place of the old one. No lookup ever sees a mixture. */
+  replaceAll(entries: Iterable<readonly [path: string, value: Value]>): void {
+    const next = new RouteTable<Value>()
+    for (const [path, value] of entries) next.set(path, value)
+    this.#root = next.#root
+    this.#byPath = next.#byPath
+    this.#depths = next.#depths
+    this.#depth = next.#depth
+  }
+
+  entries(): IterableIterator<[path: string, value: Value]> {
+    return this.#byPath.entries()
+  }
+
+  #count(depth: number, change: number): void {
+    const count = (this.#depths.get(depth) ?? 0) + change
+    if (count === 0) this.#depths.delete(depth)
+    else this.#depths.set(depth, count)
+    this.#depth = Math.max(0, ...this.#depths.keys())
+  }
+}
+
+function emptyNode<Value>(): Node<Value> {
+  return { children: new Map(), entry: null }
+}
+
+function childOf<Value>(node: Node<Value>, segment: string): Node<Value> {
+  const child = node.children.get(segment) ?? emptyNode<Value>()
+  node.children.set(segment, child)
+  return child
+}
+
+/** Takes the entry at the end of `segments` away, and the nodes that lead to nothing any more. */
+function prune<Value>(node: Node<Value>, segments: readonly string[]): void {
+  const [segment, ...rest] = segments
+  if (segment === undefined) {
+    node.entry = null
+    return
+  }
+  const child = node.children.get(segment)
+  if (child === undefined) return
+  prune(child, rest)
+  if (child.entry === null && child.children.size === 0) node.children.delete(segment)
+}
+
+function segmentsOf(path: string): readonly string[] {
+  return path === '/' ? [] : path.slice(1).split('/')
+}

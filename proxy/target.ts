@@ -1,0 +1,54 @@
+/** Where the requests of a route go, taken apart once. */
+export interface Target {
+  /** As it was given, returned verbatim by the API. */
+  readonly url: string
+  readonly secure: boolean
+  /** The value of a `Host` header: the port is left out when it is the default one. */
+  readonly host: string
+  readonly connect:
+    { readonly host: string; readonly port: number } | { readonly socketPath: string }
+  /** Prepended to each path, without a slash at the end; mostly empty. */
+  readonly pathPrefix: string
+  /** Prepended to each query, without the question mark; mostly empty. */
+  readonly query: string
+}
+
+/**
+ * Reads `http://`, `https://` and `http+unix://<percent-encoded socket path>` (also `unix+http`).
+ * Null for anything else.
+ */
+export function parseTarget(url: string): Target | null {
+  if (/[^\x21-\x7e]/.test(url)) return null
+  const unix = /^(?:http\+unix|unix\+http):\/\/([^/?#]+)(.*)$/is.exec(url)
+  if (unix) return unixTarget(url, unix[1] ?? '', unix[2] ?? '')
+  if (!/^https?:\/\//i.test(url) || !URL.canParse(url)) return null
+  const parsed = new URL(url)
+  const secure = parsed.protocol === 'https:'
+  const host = parsed.hostname.replace(/^\[(.*)\]$/, '$1')
+  const port = parsed.port === '' ? (secure ? 443 : 80) : Number(parsed.port)
+  return { url, secure, host: parsed.host, connect: { host, port }, ...pathOf(parsed) }
+}
+
+/** The request target that the server behind `target` gets for `path`, which keeps its bytes. */
+export function pathAtTarget(target: Target, path: string): string {
+  if (target.query === '') return target.pathPrefix + path
+  const at = path.indexOf('?')
+  return at < 0
+    ? `${target.pathPrefix}${path}?${target.query}`
+    : `${target.pathPrefix}${path.slice(0, at)}?${target.query}&${path.slice(at + 1)}`
+}
+
+function unixTarget(url: string, encodedPath: string, rest: string): Target | null {
+  const parsed = new URL(`http://localhost${rest}`)
+  try {
+    const socketPath = decodeURIComponent(encodedPath)
+    if (!socketPath.startsWith('/') || socketPath.includes('\0')) return null
+    return { url, secure: false, host: 'localhost', connect: { socketPath }, ...pathOf(parsed) }
+  } catch {
+    return null
+  }
+}
+
+function pathOf(url: URL): Pick<Target, 'pathPrefix' | 'query'> {
+  return { pathPrefix: url.pathname.replace(/\/$/, ''), query: url.search.slice(1) }
+}
