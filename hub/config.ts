@@ -88,11 +88,13 @@ export interface Drivers {
   readonly proxies: readonly ProxyDriver[]
 }
 
-export type Origin = 'default' | 'file' | 'command line'
+export type Origin = 'default' | 'file' | 'quick start' | 'command line'
 
 export interface LoadOptions {
   /** Named in problems: the config file's path. */
   readonly source: string
+  /** What the input counts as in `origins`. Default: `file`. */
+  readonly origin?: Origin
   /** Folder that relative paths in the config start from; absolute. */
   readonly folder: string
   /** Options from the command line; they win. */
@@ -135,7 +137,7 @@ export async function loadConfig(
   return {
     config,
     warnings: [...warn(allowRule, true), ...warn(unmatchableNames, false)],
-    origins: originsOf(config, merged, overridden),
+    origins: originsOf(config, merged, overridden, options.origin ?? 'file'),
   }
 }
 
@@ -322,6 +324,7 @@ function originsOf(
   config: Config,
   input: Readonly<Record<string, Section>>,
   overridden: (path: string) => boolean,
+  given: Origin,
 ): ReadonlyMap<string, Origin> {
   const names = {
     hub: Object.keys(hubSchema.shape),
@@ -338,7 +341,7 @@ function originsOf(
     ],
   }
   const origin = (path: string): Origin =>
-    overridden(path) ? 'command line' : isSet(input, path) ? 'file' : 'default'
+    overridden(path) ? 'command line' : isSet(input, path) ? given : 'default'
   return new Map(
     sections.flatMap((section) =>
       names[section].map((name) => [`${section}.${name}`, origin(`${section}.${name}`)] as const),

@@ -85,6 +85,7 @@ function decode(context: CommandContext, drivers: Drivers, file: string | null, 
   const folder = file === null ? context.cwd : dirname(file)
   return loadConfig(input, drivers, {
     source: file ?? 'quick start',
+    origin: file === null ? 'quick start' : 'file',
     folder,
     overrides: overridesOf(context, input as { hub?: { bindUrl?: unknown } } | null),
     importModule: (specifier) => importModule(resolve(folder, specifier)),
