@@ -50,7 +50,10 @@ export const listenUrl = httpUrl.refine((url) => url.protocol === 'http:', {
 /** A url path that may come with or without its slashes. */
 export const basePath = z
   .string()
-  .regex(/^[\w\-.~/@]*$/, 'may hold letters, digits and - . _ ~ @ only, separated by slashes')
+  .regex(
+    /^(?:[\w\-.~/@]|%(?!2[ef]|5c|[01])[0-9a-f]{2})*$/i,
+    'may hold letters, digits, - . _ ~ @ and percent-encoded characters, separated by slashes',
+  )
   .refine((path) => !path.split('/').some((part) => part === '.' || part === '..'), {
     error: "must not hold '.' or '..'",
   })

@@ -290,14 +290,16 @@ function readScopes(requested: string | null, client: OauthClient): readonly str
     return client.allowedScopes.includes('inherit') ? client.allowedScopes : allowed
   const unknown = wanted.filter((scope) => !isScope(scope))
   if (unknown.length > 0) return `unknown scopes: ${unknown.join(' ')}`
-  if (allowed.includes('inherit')) return wanted
+  const access = client.allowedScopes.filter((scope) => scope.startsWith('access:'))
+  const withAccess = [...new Set([...wanted, ...access])]
+  if (allowed.includes('inherit')) return withAccess
   // Both sides are compared for a nameless user: filters such as !user mean the same on either.
   const owner = { userName: '\u0000' }
   const limit = expandScopes(allowed, owner)
   const excess = wanted.filter((scope) =>
     [...expandScopes([scope], owner)].some((one) => !covers(limit, one)),
   )
-  return excess.length > 0 ? `not allowed for this client: ${excess.join(' ')}` : wanted
+  return excess.length > 0 ? `not allowed for this client: ${excess.join(' ')}` : withAccess
 }
 
 /** What of the requested scopes this user can give: the rest is dropped silently, as on JupyterHub. */

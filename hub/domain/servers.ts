@@ -1,7 +1,6 @@
 import { join } from 'node:path'
 import { HubError } from '../../packages/core/errors.ts'
 import type { Exit, Json, ServerContext, Spawner } from '../../packages/core/spawner.ts'
-import { rotateLog } from '../../packages/process/index.ts'
 import type { PreSpawnHook, SpawnRequest, SpawnerOptions } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Log } from '../log.ts'
@@ -192,10 +191,7 @@ export class Servers {
         })
       this.#starting += 1
       void run.settled.then(() => (this.#starting -= 1))
-      void run.launch(async () => {
-        await rotateLog(this.#logFile(row), 0)
-        await this.#prepare(row)
-      })
+      void run.launch(() => this.#prepare(row))
       return run
     } finally {
       this.#reserved.delete(key)

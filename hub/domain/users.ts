@@ -8,6 +8,8 @@ import type { Access } from './access.ts'
 import { invalidName } from './login.ts'
 import type { Servers } from './servers.ts'
 
+export type { User } from '../store/users.ts'
+
 export interface Users {
   /** @throws {HubError} `user_not_found`. */
   byName(name: string): Promise<User>

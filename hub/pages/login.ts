@@ -1,0 +1,188 @@
+import { type Request, type Response, Router } from 'express'
+import { HubError } from '../../packages/core/errors.ts'
+import type { Authenticator } from '../../packages/core/authenticator.ts'
+import type { Login } from '../domain/login.ts'
+import { safeNext } from '../domain/next-url.ts'
+import type { Servers } from '../domain/servers.ts'
+import type { User } from '../domain/users.ts'
+import { contextOf, type LoginCookies } from '../request.ts'
+import type { Pages } from './page.ts'
+
+export interface LoginPagesDeps {
+  readonly pages: Pages
+  readonly login: Login
+  readonly cookies: LoginCookies
+  readonly servers: Servers
+  readonly authenticator: Authenticator
+  readonly options: {
+    readonly defaultUrl: string
+    readonly redirectToServer: boolean
+    readonly shutdownOnLogout: boolean
+    /** True when no allow rule lets anybody in. */
+    readonly admitsNobody: boolean
+  }
+}
+
+/** Login and logout (wire section 8.3). */
+export function loginPages(deps: LoginPagesDeps): Router {
+  const { pages, login, cookies } = deps
+  const { hubPrefix } = pages.urls
+  const router = Router()
+
+  router.get('/login', async (req, res) => {
+    const caller = await contextOf(req).cookieCaller()
+    if (caller?.user) return res.redirect(destination(deps, req, caller.user))
+    await showForm(deps, req, res, null)
+  })
+
+  router.post('/login', async (req, res) => {
+    try {
+      await pages.checkXsrf(req)
+    } catch (error) {
+      if (!(error instanceof HubError)) throw error
+      return showForm(
+        deps,
+        req,
+        res,
+        `Login form invalid or expired. Try again. (${error.message})`,
+      )
+    }
+    const loggedIn = await login.attempt({
+      form: fields(req.body),
+      headers: singleHeaders(req),
+      peerAddress: contextOf(req).peer,
+      signal: gone(res),
+    })
+    if (!loggedIn) return showForm(deps, req, res, failureText(deps))
+    const { user, session, secret } = loggedIn
+    cookies.set(req, res, { secret, browserSessionId: session.browserSessionId })
+    res.redirect(destination(deps, req, user))
+  })
+
+  router.get('/logout', async (req, res) => {
+    const { provenance } = contextOf(req)
+    const caller = await contextOf(req).cookieCaller()
+    if (provenance.site === 'cross-site' && caller)
+      return pages.show(req, res, 'logout-confirm', { formAction: `${hubPrefix}logout` })
+    await logOut(deps, req, res)
+  })
+
+  router.post('/logout', async (req, res) => {
+    await pages.checkXsrf(req)
+    await logOut(deps, req, res)
+  })
+
+  for (const { method, path, handle } of deps.authenticator.routes ?? [])
+    router[method === 'GET' ? 'get' : 'post'](path, async (req, res) => {
+      const { protocol, host } = contextOf(req)
+      const url = new URL(req.originalUrl, `${protocol}://${host}`)
+      await sendResponse(await handle(new Request(url, { method, headers: webHeaders(req) })), res)
+    })
+
+  return router
+}
+
+/** Where a login leads: `next` when it is ours, else the configured page, the server, or home. */
+export function destination(
+  { pages, servers, options }: LoginPagesDeps,
+  req: Request,
+  user: User,
+): string {
+  const { urls } = pages
+  const site = { baseUrl: urls.baseUrl, host: contextOf(req).host }
+  const wanted = safeNext(req.query['next'], site)
+  if (wanted !== null) return wanted
+  if (options.defaultUrl !== '') return options.defaultUrl
+  if (!options.redirectToServer) return `${urls.hubPrefix}home`
+  return servers.run(user, '') ? urls.serverPrefix(user.name, '') : `${urls.hubPrefix}spawn`
+}
+
+async function showForm(
+  deps: LoginPagesDeps,
+  req: Request,
+  res: Response,
+  error: string | null,
+): Promise<void> {
+  const { pages, authenticator, options } = deps
+  const { hubPrefix, baseUrl } = pages.urls
+  const next = safeNext(req.query['next'], { baseUrl, host: contextOf(req).host })
+  const query = next === null ? '' : `?next=${encodeURIComponent(next)}`
+  const typed =
+    error === null ? req.query['username'] : (req.body as Record<string, unknown>)['username']
+  await pages.show(
+    req,
+    res,
+    'login',
+    {
+      next,
+      username: typeof typed === 'string' ? shortened(typed.trim()) : '',
+      error,
+      formAction: `${hubPrefix}login${query}`,
+      loginForm: authenticator.loginForm ?? null,
+      loginService: authenticator.loginService ?? null,
+      noAllowRule: options.admitsNobody,
+    },
+    error === null ? 200 : 403,
+  )
+}
+
+function failureText({ authenticator }: LoginPagesDeps): string {
+  return authenticator.loginForm
+    ? 'This link is used up or has expired. Get a new one in the terminal.'
+    : 'Invalid username or password'
+}
+
+async function logOut(deps: LoginPagesDeps, req: Request, res: Response): Promise<void> {
+  const { pages, login, cookies, servers, options, authenticator } = deps
+  const caller = await contextOf(req).cookieCaller()
+  cookies.clear(req, res)
+  if (caller?.user && caller.proof.kind === 'session') {
+    await login.end(caller.user, caller.proof.session, contextOf(req).peer)
+    if (options.shutdownOnLogout) void servers.stopAllOf(caller.user).catch(() => {})
+  }
+  res.redirect(authenticator.logoutUrl ?? `${pages.urls.hubPrefix}login`)
+}
+
+/** Posted fields as single strings; the user name is trimmed, nothing else is. `_xsrf` stays here. */
+function fields(body: unknown): Record<string, string> {
+  const form: Record<string, string> = {}
+  for (const [name, value] of Object.entries((body ?? {}) as Record<string, unknown>))
+    if (typeof value === 'string' && name !== '_xsrf')
+      form[name] = name === 'username' ? value.trim() : value
+  return form
+}
+
+function shortened(name: string): string {
+  return name.length > 32 ? `${name.slice(0, 16)}... (${name.length} characters)` : name
+}
+
+function singleHeaders(req: Request): Record<string, string | undefined> {
+  return Object.fromEntries(
+    Object.entries(req.headers).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? value.join(', ') : value,
+    ]),
+  )
+}
+
+function webHeaders(req: Request): Headers {
+  const headers = new Headers()
+  for (const [name, value] of Object.entries(singleHeaders(req)))
+    if (value !== undefined) headers.set(name, value)
+  return headers
+}
+
+async function sendResponse(response: globalThis.Response, res: Response): Promise<void> {
+  res.status(response.status)
+  response.headers.forEach((value, name) => {
+    res.append(name, value)
+  })
+  res.end(Buffer.from(await response.arrayBuffer()))
+}
+
+/** Aborts when the browser goes away before the answer. */
+function gone(res: Response): AbortSignal {
+  const controller = new AbortController()
+  res.once('close', () => controller.abort())
+  return controller.signal
+}

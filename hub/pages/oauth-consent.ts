@@ -1,0 +1,63 @@
+import { type Request, type Response, Router } from 'express'
+import { HubError } from '../../packages/core/errors.ts'
+import { formParameters } from '../api/oauth.ts'
+import type { OauthProvider } from '../domain/oauth-provider.ts'
+import type { Pages } from './page.ts'
+
+/** The authorize endpoint of the OAuth provider (RFC 6749 section 3.1; wire sections 7.2 to 7.4). */
+export function oauthConsentPages({
+  pages,
+  provider,
+}: {
+  readonly pages: Pages
+  readonly provider: OauthProvider
+}): Router {
+  const router = Router()
+
+  const answer = async (
+    req: Request,
+    res: Response,
+    consented: readonly string[] | 'denied' | null,
+  ): Promise<void> => {
+    const caller = await pages.loggedIn(req, res)
+    if (!caller) return
+    const query = formParameters(new URL(req.originalUrl, 'http://site.invalid').search)
+    const authorization = await provider.authorize(query, caller, consented)
+    switch (authorization.kind) {
+      case 'refused':
+        throw new HubError(
+          authorization.status === 403 ? 'forbidden' : 'invalid_request',
+          authorization.message,
+        )
+      case 'redirect':
+        return res.redirect(authorization.location)
+      case 'consent':
+        return pages.show(req, res, 'oauth', {
+          clientDescription: authorization.client.description,
+          redirectUri: authorization.client.redirectUri,
+          scopes: authorization.scopes.map((scope) => ({
+            ...scope,
+            description: isIdentifying(scope.raw) ? null : scope.description,
+          })),
+          identifyOnly: authorization.scopes.every(({ raw }) => isIdentifying(raw)),
+          formAction: req.originalUrl,
+        })
+    }
+  }
+
+  router.get('/oauth2/authorize', (req, res) => answer(req, res, null))
+
+  router.post('/oauth2/authorize', async (req, res) => {
+    await pages.checkXsrf(req)
+    const body = (req.body ?? {}) as Record<string, unknown>
+    const scopes = [body['scopes'] ?? []].flat().map(String)
+    await answer(req, res, body['action'] === 'deny' ? 'denied' : scopes)
+  })
+
+  return router
+}
+
+/** Scopes that every application gets by being opened: who you are, and access to it. */
+function isIdentifying(raw: string): boolean {
+  return /^(?:access:|read:users:(?:name|groups)!user)/.test(raw)
+}

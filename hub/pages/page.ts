@@ -1,0 +1,90 @@
+import type { Request, Response } from 'express'
+import { HubError } from '../../packages/core/errors.ts'
+import type { Access, Caller } from '../domain/access.ts'
+import { type LastExit, wireState } from '../domain/server-state.ts'
+import type { ServerView } from '../domain/servers.ts'
+import type { HubUrls } from '../domain/urls.ts'
+import { contextOf, type Requests } from '../request.ts'
+import type { Render } from './render.ts'
+
+/** What every page router needs. */
+export interface Pages {
+  readonly urls: HubUrls
+  readonly access: Access
+  /** Renders a view with what every page needs: who is logged in, the XSRF token, the time. */
+  show(req: Request, res: Response, view: string, data: object, status?: number): Promise<void>
+  /** The caller by the login cookie. Null when the browser was sent to the login page instead. */
+  loggedIn(
+    req: Request,
+    res: Response,
+  ): Promise<(Caller & { readonly user: NonNullable<Caller['user']> }) | null>
+  checkXsrf(req: Request): Promise<void>
+}
+
+export function createPages(deps: {
+  readonly render: Render
+  readonly requests: Requests
+  readonly urls: HubUrls
+  readonly access: Access
+}): Pages {
+  const { render, requests, urls, access } = deps
+  return {
+    urls,
+    access,
+
+    async show(req, res, view, data, status = 200) {
+      const context = contextOf(req)
+      const caller = await context.cookieCaller().catch(() => null)
+      const user = caller?.user ?? null
+      const xsrfToken = requests.xsrf.issue(req, res, caller)
+      const html = render(view, {
+        user: user && { name: user.name, admin: user.admin },
+        xsrfToken,
+        requestId: context.id,
+        ...data,
+      })
+      res.status(status).set('Cache-Control', 'no-store').type('html').send(html)
+    },
+
+    async loggedIn(req, res) {
+      const caller = await contextOf(req).cookieCaller()
+      if (caller?.user) return { ...caller, user: caller.user }
+      if (req.method !== 'GET' && req.method !== 'HEAD')
+        throw new HubError(
+          'not_authenticated',
+          'You are not logged in any more. Log in and try again',
+        )
+      res.redirect(`${urls.hubPrefix}login?next=${encodeURIComponent(req.originalUrl)}`)
+      return null
+    },
+
+    async checkXsrf(req) {
+      requests.xsrf.check(req, await contextOf(req).cookieCaller())
+    },
+  }
+}
+
+/** A server as the views know it. */
+export function viewOf(server: ServerView, urls: HubUrls, lastActivityAt = server.lastActivityAt) {
+  const { userName, name, state } = server
+  return {
+    name,
+    userName,
+    displayName: server.displayName,
+    state: state.kind === 'checking' ? 'starting' : state.kind,
+    pending: wireState(state).pending,
+    url: server.prefix,
+    spawnUrl: urls.serverPage('spawn', userName, name),
+    pendingUrl: urls.serverPage('spawn-pending', userName, name),
+    apiUrl: urls.serverApi(userName, name),
+    startedAt: state.kind === 'stopped' ? null : (server.startedAt?.toISOString() ?? null),
+    lastActivity: lastActivityAt?.toISOString() ?? null,
+    exit: state.kind === 'stopped' && state.exit ? exitView(state.exit) : null,
+  }
+}
+
+/** The end of a server, unless it was asked for. */
+export function exitView(exit: LastExit) {
+  if (exit.cause === 'stopped' || exit.cause === 'cancelled') return null
+  return { cause: exit.cause, message: exit.message, code: exit.code }
+}
