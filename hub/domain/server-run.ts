@@ -199,7 +199,7 @@ export class ServerRun {
       const starting = this.#spawner.start(cancel.signal)
       // A spawner that ignores its signal must not hold up the end of the start.
       const givenUp = aborted(cancel.signal).then(async () => {
-        await sleep(5000)
+        await sleep(5000, undefined, { ref: false })
         throw cancel.signal.reason
       })
       givenUp.catch(() => {})
