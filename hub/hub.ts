@@ -1,14 +1,12 @@
-import { accessSync, chmodSync, constants, existsSync, mkdirSync, unlinkSync } from 'node:fs'
-import { once } from 'node:events'
-import { createServer, type RequestListener, type Server } from 'node:http'
-import { delimiter, join } from 'node:path'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { authenticators } from '../authenticators/index.ts'
 import { describeError, HubError } from '../packages/core/errors.ts'
 import { defaultRoles } from '../packages/core/scopes.ts'
 import type { Proxy } from '../packages/core/proxy.ts'
 import type { ServerContext } from '../packages/core/spawner.ts'
 import { configurableHttpProxy } from '../proxy/client.ts'
-import { embeddedCommand, spawners } from '../spawners/index.ts'
+import { embeddedCommand, isEmbeddedCommand, settleCommand, spawners } from '../spawners/index.ts'
 import type { HubControl } from './api/hub.ts'
 import { type AppParts, createApp, createSocketApp } from './app.ts'
 import type { Config, Drivers } from './config.ts'
@@ -23,10 +21,13 @@ import { type HubUrls, hubUrls } from './domain/urls.ts'
 import { createUsers } from './domain/users.ts'
 import { createXsrf } from './domain/xsrf.ts'
 import { createEvents, type Events } from './events.ts'
+import { startJobs } from './jobs.ts'
+import { close, listen, listenOnSocket } from './listeners.ts'
 import { createLog, type Log } from './log.ts'
 import { createRenderer } from './pages/render.ts'
 import { createRequests } from './request.ts'
 import type { Secrets } from './secrets.ts'
+import { Closers, type Stopped, Stopping, type StopOptions } from './stopping.ts'
 import { auditStore } from './store/audit.ts'
 import { backupDatabase, type Database, databaseAnswers, openDatabase } from './store/database.ts'
 import { acquireLock } from './store/lock.ts'
@@ -59,12 +60,6 @@ export interface StartOptions {
   readonly ready?: (info: { readonly url: string; readonly loginLink: string | null }) => void
 }
 
-export interface StopOptions {
-  readonly servers: boolean
-  readonly proxy: boolean
-  readonly now?: boolean
-}
-
 /** A running hub. */
 export interface Hub {
   /** Where browsers find it. */
@@ -75,27 +70,7 @@ export interface Hub {
   /** Resolves when the hub has stopped. */
   readonly stopped: Promise<{ readonly reason: string }>
   /** Safe to call twice; `now` hurries a stop that is under way. */
-  stop(
-    options: StopOptions,
-  ): Promise<{ readonly runningServers: number; readonly proxyRuns: boolean }>
-}
-
-/** Closes what was opened, newest first, each whatever became of the others. */
-class Closers {
-  readonly #closers: (() => unknown)[] = []
-
-  add(close: () => unknown): void {
-    this.#closers.push(close)
-  }
-
-  async close(log: Log): Promise<void> {
-    for (const close of this.#closers.splice(0).toReversed())
-      try {
-        await close()
-      } catch (error) {
-        log.warn('while stopping', { error: describeError(error) })
-      }
-  }
+  stop(options: StopOptions): Promise<Stopped>
 }
 
 /**
@@ -148,17 +123,16 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
     logDir,
     restore: () => routes.restore(),
   })
-  const ownOrigins = [
-    connectOrigin,
-    new URL(String(config.proxy.options['apiUrl'] ?? connectOrigin)).origin,
-  ]
+  const { apiUrl } = config.proxy.options
+  const proxyApi = typeof apiUrl === 'string' ? new URL(apiUrl).origin : null
+  const ownOrigins = [connectOrigin, ...(proxyApi === null ? [] : [proxyApi])]
   const routes: Routes = createRoutes({ proxy, log, ownOrigins })
   routes.expect({ routespec: hub.baseUrl, target: connectOrigin, data: { hub: true } })
 
   const servers = createServers({ ...options, ...core, log, urls, routes, logDir })
   closers.add(() => servers.detach())
   const state = { isAdopted: false, isProxyUp: false }
-  const stopping = deferred<StopOptions & { reason: string }>()
+  const stopping = new Stopping()
   const control = createControl({ options, core, database, state, urls, stopping })
   const parts = createParts({ options, core, servers, routes, control, urls, log })
   listener.serve(createApp(parts))
@@ -174,21 +148,24 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   await proxy.start(starting.signal)
   await routes.restore()
   state.isProxyUp = true
-  const stopJobs = startJobs({ ...core, routes, log, interval: hub.lastActivityInterval })
-  closers.add(stopJobs)
+  const purged = [core.tokens, core.sessions, core.oauth]
+  const interval = hub.lastActivityInterval
+  closers.add(startJobs({ ...core, routes, servers, log, interval, purged }))
 
-  const result = finish({
-    options,
-    control,
-    stopping,
-    servers,
-    proxy,
-    closers,
-    log,
+  const ended = stopping.carryOut({ servers, proxy, closers, log })
+  const { bindUrl, publicUrl, baseUrl } = hub
+  const url = publicUrl?.href ?? `${bindUrl.origin}${baseUrl}`
+  options.ready?.({ url, loginLink: control.issueLoginLink()?.url ?? null })
+  return {
+    url,
     internalUrl: listener.origin,
-  })
-  options.ready?.({ url: result.url, loginLink: control.issueLoginLink()?.url ?? null })
-  return result
+    issueLoginLink: () => control.issueLoginLink(),
+    stopped: ended,
+    stop(wanted) {
+      stopping.request(wanted, 'asked to')
+      return ended
+    },
+  }
 }
 
 type Core = Awaited<ReturnType<typeof createCore>>
@@ -324,7 +301,7 @@ function createServers(
       concurrentSpawns: config.hub.concurrentSpawnLimit,
       activeServers: config.hub.activeServerLimit,
     },
-    requirePkce: isEmbedded(options['cmd']),
+    requirePkce: isEmbeddedCommand(options['cmd']),
   })
 }
 
@@ -332,25 +309,9 @@ function createServers(
 function spawnerOptions({ spawner }: Config, env: StartOptions['env'], quickStart: boolean) {
   const { driver, options } = spawner
   if (!('cmd' in driver.config.shape)) return options
-  const isChosen = options['cmd'] !== undefined
-  const useEmbedded =
-    quickStart || (!isChosen && !isOnPath('jupyterhub-singleuser', env['PATH'] ?? ''))
-  return useEmbedded ? { ...options, cmd: embeddedCommand() } : options
-}
-
-function isEmbedded(cmd: unknown): boolean {
-  return Array.isArray(cmd) && cmd[1] === embeddedCommand()[1]
-}
-
-function isOnPath(program: string, path: string): boolean {
-  return path.split(delimiter).some((folder) => {
-    try {
-      accessSync(join(folder, program), constants.X_OK)
-      return true
-    } catch {
-      return false
-    }
-  })
+  const settled = settleCommand(options['cmd'], env['PATH'] ?? '')
+  const cmd = quickStart ? embeddedCommand() : settled
+  return cmd === undefined ? options : { ...options, cmd }
 }
 
 interface ControlDeps {
@@ -359,7 +320,7 @@ interface ControlDeps {
   readonly database: Database
   readonly state: { readonly isAdopted: boolean; readonly isProxyUp: boolean }
   readonly urls: HubUrls
-  readonly stopping: Deferred<StopOptions & { reason: string }>
+  readonly stopping: Stopping
 }
 
 function createControl({
@@ -372,12 +333,8 @@ function createControl({
 }: ControlDeps): HubControl {
   const { hub } = options.config
   return {
-    shutdown: ({ proxy, servers }) =>
-      stopping.resolve({
-        proxy: proxy ?? hub.cleanupProxy,
-        servers: servers ?? hub.cleanupServers,
-        reason: 'asked to by the API',
-      }),
+    shutdown: ({ proxy = hub.cleanupProxy, servers = hub.cleanupServers }) =>
+      stopping.request({ proxy, servers }, 'asked to by the API'),
     issueLoginLink() {
       const link = core.authenticator.issueLink?.()
       const origin = (hub.publicUrl ?? hub.bindUrl).origin
@@ -462,158 +419,4 @@ function createParts(
     }),
     users: createUsers({ ...core, store: core.users, servers, pattern: base.usernamePattern }),
   }
-}
-
-/** Work that comes round again: the route check with the proxy's activity, and clearing out what has expired. */
-function startJobs(
-  deps: Core & { readonly routes: Routes; readonly log: Log; readonly interval: number },
-): () => void {
-  const { routes, log, activity, serverRows, users, tokens, sessions, oauth, clock } = deps
-  const every = (seconds: number, what: string, run: () => Promise<unknown>): NodeJS.Timeout => {
-    let isRunning = false
-    const timer = setInterval(() => {
-      if (isRunning) return
-      isRunning = true
-      run()
-        .catch((error: unknown) => log.warn(`${what} failed`, { error: describeError(error) }))
-        .finally(() => (isRunning = false))
-    }, seconds * 1000)
-    return timer.unref()
-  }
-  const collect = async (): Promise<void> => {
-    for (const { data, lastActivity } of await routes.check()) {
-      const user = typeof data['user'] === 'string' ? await users.findByName(data['user']) : null
-      if (!user || !lastActivity) continue
-      activity.user(user.id, lastActivity)
-      const server = await serverRows.find(user.id, String(data['server_name'] ?? ''))
-      if (server) activity.server(server.id, lastActivity)
-    }
-  }
-  const purge = async (): Promise<void> => {
-    for (const store of [tokens, sessions, oauth]) await store.purgeExpired(clock())
-  }
-  const timers = [every(deps.interval, 'the route check', collect), every(3600, 'purging', purge)]
-  return () => timers.forEach((timer) => clearInterval(timer))
-}
-
-interface FinishDeps {
-  readonly options: StartOptions
-  readonly control: HubControl
-  readonly stopping: Deferred<StopOptions & { reason: string }>
-  readonly servers: Servers
-  readonly proxy: Proxy
-  readonly closers: Closers
-  readonly log: Log
-  readonly internalUrl: string
-}
-
-/** Longest time that running servers may take to stop, in ms. */
-const serversPatience = 60_000
-
-function finish({
-  options,
-  control,
-  stopping,
-  servers,
-  proxy,
-  closers,
-  log,
-  internalUrl,
-}: FinishDeps): Hub {
-  const { bindUrl, publicUrl, baseUrl } = options.config.hub
-  const hurry = deferred<void>()
-  const ended = stopping.promise.then(async (wanted) => {
-    if (wanted.servers)
-      await Promise.race([servers.stopAll(), after(serversPatience), hurry.promise])
-    const runningServers = servers.activeCount
-    servers.detach()
-    await proxy.stop({ andProcess: wanted.proxy })
-    await closers.close(log)
-    return { reason: wanted.reason, runningServers, proxyRuns: !wanted.proxy }
-  })
-  return {
-    url: publicUrl?.href ?? `${bindUrl.origin}${baseUrl}`,
-    internalUrl,
-    issueLoginLink: () => control.issueLoginLink(),
-    stopped: ended.then(({ reason }) => ({ reason })),
-    async stop(wanted) {
-      if (wanted.now) hurry.resolve()
-      stopping.resolve({ ...wanted, reason: 'asked to' })
-      return ended
-    },
-  }
-}
-
-/** Listens at once with a plain 503, so that health checks find somebody, and serves the app when it is there. */
-async function listen(url: URL, option: string) {
-  let handle: RequestListener = (_req, res) => {
-    res
-      .writeHead(503, { 'Retry-After': '1', 'Content-Type': 'text/plain' })
-      .end('The hub is starting')
-  }
-  const server = createServer({ headersTimeout: 20_000, requestTimeout: 300_000 }, (req, res) =>
-    handle(req, res),
-  )
-  const host = url.hostname.replace(/^\[|\]$/g, '')
-  server.listen(Number(url.port || 80), host === '' ? undefined : host)
-  await listening(server, `${option} (${url.origin})`)
-  const address = server.address()
-  const port = typeof address === 'object' && address !== null ? address.port : url.port
-  const serve = (app: RequestListener): void => {
-    handle = app
-  }
-  return {
-    server,
-    serve,
-    origin: `http://${['0.0.0.0', '[::]'].includes(url.hostname) ? '127.0.0.1' : url.hostname}:${port}`,
-  }
-}
-
-async function listenOnSocket(path: string, app: RequestListener): Promise<Server> {
-  if (existsSync(path)) unlinkSync(path)
-  const server = createServer(app)
-  server.listen(path)
-  await listening(server, path)
-  chmodSync(path, 0o600)
-  return server
-}
-
-async function listening(server: Server, what: string): Promise<void> {
-  try {
-    await once(server, 'listening')
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
-    const reason =
-      code === 'EADDRINUSE'
-        ? 'the address is in use: end that program or choose another'
-        : describeError(error)
-    throw new HubError('unavailable', `cannot listen on ${what}: ${reason}`, { cause: error })
-  }
-}
-
-function close(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve())
-    server.closeIdleConnections()
-    setTimeout(() => server.closeAllConnections(), 1000).unref()
-  })
-}
-
-interface Deferred<T> {
-  readonly promise: Promise<T>
-  readonly resolve: (value: T) => void
-}
-
-function deferred<T>(): Deferred<T> {
-  let settle: (value: T) => void = () => {}
-  const promise = new Promise<T>((resolve) => {
-    settle = resolve
-  })
-  return { promise, resolve: (value) => settle(value) }
-}
-
-function after(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms).unref()
-  })
 }

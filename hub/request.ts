@@ -18,11 +18,11 @@ export interface RequestContext {
   readonly host: string
   readonly provenance: Provenance
   /** Every value of a cookie, in the order of the header. */
-  cookies(name: string): readonly string[]
+  readonly cookies: (name: string) => readonly string[]
   /** Whoever the login cookie names. */
-  cookieCaller(): Promise<Caller | null>
+  readonly cookieCaller: () => Promise<Caller | null>
   /** The `Authorization` header's owner, else the login cookie's. */
-  caller(): Promise<Caller | null>
+  readonly caller: () => Promise<Caller | null>
 }
 
 /** Gives every request its context; the routers read it with `contextOf`. */

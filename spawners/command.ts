@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
-import { basename } from 'node:path'
+import { existsSync } from 'node:fs'
+import { basename, delimiter, join } from 'node:path'
 import { type Command, programPath } from 'portico/process'
 import { z } from 'zod'
 
@@ -26,6 +27,24 @@ export interface CommandChoice {
 /** The command of the embedded single-user server, for `cmd`. */
 export function embeddedCommand(): [file: string, script: string] {
   return programPath('packages/singleuser/main')
+}
+
+/**
+ * Decides between JupyterHub's server and the embedded one once for all accounts, where that is
+ * possible: `cmd` as configured, the embedded server when no `jupyterhub-singleuser` is on the
+ * hub's PATH, undefined when each account has to be looked at.
+ */
+export function settleCommand(cmd: unknown, path: string): unknown {
+  if (cmd !== undefined) return cmd
+  const isInstalled = path
+    .split(delimiter)
+    .some((folder) => existsSync(join(folder, jupyterHubCommand)))
+  return isInstalled ? undefined : embeddedCommand()
+}
+
+/** Whether a settled command is that of the embedded server. */
+export function isEmbeddedCommand(cmd: unknown): boolean {
+  return Array.isArray(cmd) && cmd[1] === embeddedCommand()[1]
 }
 
 /**

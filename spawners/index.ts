@@ -5,4 +5,4 @@ import { simple } from './simple.ts'
 /** The spawners that come with Portico. A site adds its own by naming a module in the config. */
 export const spawners: readonly SpawnerDriver[] = [local, simple]
 
-export { embeddedCommand } from './command.ts'
+export { embeddedCommand, isEmbeddedCommand, settleCommand } from './command.ts'

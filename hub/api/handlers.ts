@@ -1,7 +1,7 @@
 import type { Request } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
 import type { Resource } from '../../packages/core/scopes.ts'
-import { z } from 'zod'
+import type { z } from 'zod'
 import { type Access, type Caller, requireScope } from '../domain/access.ts'
 import { apiNeedsToken } from '../domain/xsrf.ts'
 import { contextOf, type XsrfGuard } from '../request.ts'

@@ -1,5 +1,6 @@
 import { type Request, type Response, Router } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
+import { endsWithin } from '../../packages/core/promises.ts'
 import type { Json } from '../../packages/core/spawner.ts'
 import type { ProgressEvent } from '../domain/progress.ts'
 import type { ServerRun } from '../domain/server-run.ts'
@@ -48,7 +49,7 @@ export function serversApi(deps: ServersApiDeps): Router {
       requireDefault(server)
       await servers.run(user, server)?.check()
       const run = await servers.start(user, server, optionsOf(jsonBody(req)))
-      const isSettled = await within(deps.slow.spawn, run.settled)
+      const isSettled = await endsWithin(deps.slow.spawn * 1000, run.settled)
       if (run.state.kind === 'stopped') throw startFailure(run.state.exit)
       res
         .status(isSettled ? 201 : 202)
@@ -62,7 +63,7 @@ export function serversApi(deps: ServersApiDeps): Router {
       const run = servers.run(user, server)
       if (!run && !(await servers.find(user, server))) throw noSuchServer(user, server)
       await run?.stop()
-      const isStopped = run === null || (await within(deps.slow.stop, run.ended))
+      const isStopped = run === null || (await endsWithin(deps.slow.stop * 1000, run.ended))
       res.status(isStopped ? 204 : 202).end()
     })
 
@@ -187,15 +188,4 @@ function closed(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     signal.addEventListener('abort', () => resolve(), { once: true })
   })
-}
-
-/** Whether `work` ends within `seconds`. */
-async function within(seconds: number, work: Promise<unknown>): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), seconds * 1000)
-  })
-  const done = await Promise.race([work.then(() => true), late])
-  clearTimeout(timer)
-  return done
 }

@@ -1,4 +1,5 @@
 import { describeError, HubError } from '../../packages/core/errors.ts'
+import { after } from '../../packages/core/promises.ts'
 import type { Proxy, ReportedRoute, Route } from '../../packages/core/proxy.ts'
 import type { Log } from '../log.ts'
 
@@ -79,7 +80,7 @@ export function createRoutes(deps: {
           error: describeError(error),
         })
       })
-      await Promise.race([removed, afterwards(removalPatience)])
+      await Promise.race([removed, after(removalPatience)])
       // The server may have been started again while an unreachable proxy was waited for.
       void removed.then(() => restoreIfWanted(routespec))
     },
@@ -98,10 +99,4 @@ export function createRoutes(deps: {
 
     all: () => [...wanted.values()],
   }
-}
-
-function afterwards(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms).unref()
-  })
 }

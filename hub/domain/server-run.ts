@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describeError } from '../../packages/core/errors.ts'
+import { deferred, within } from '../../packages/core/promises.ts'
 import {
   type Exit,
   type Json,
@@ -23,7 +24,7 @@ export interface RunDeps {
   readonly log: Log
   readonly clock: () => Date
   /** Makes the spawner for this run; throws when the driver that started it is not there any more. */
-  createSpawner(driver: string, context: ServerContext): Spawner
+  readonly createSpawner: (driver: string, context: ServerContext) => Spawner
   readonly timeouts: {
     readonly start: number
     readonly http: number
@@ -43,7 +44,7 @@ export interface RunFacts {
   /** Prefix of the server, its route: `/user/ada/`. */
   readonly prefix: string
   readonly logFile: string
-  environment(bind: URL): Readonly<Record<string, string>>
+  readonly environment: (bind: URL) => Readonly<Record<string, string>>
   /** Blotted out of everything a page shows of the server's output. */
   readonly secrets: readonly string[]
 }
@@ -82,6 +83,11 @@ export class ServerRun {
 
   get row(): StoredServer {
     return this.#facts.row
+  }
+
+  /** Path prefix of the server and of its route. */
+  get prefix(): string {
+    return this.#facts.prefix
   }
 
   get state(): ServerState {
@@ -148,6 +154,11 @@ export class ServerRun {
     await this.#writeStopping()
     this.#cancel.abort(new StartFailed(cancelledExit))
     void this.#end(exit, { now: false })
+  }
+
+  /** Ends the processes of a server that is being stopped without any grace. */
+  kill(): void {
+    this.#spawner.stop({ now: true }).catch(() => {})
   }
 
   /** Lets go of the server without touching it: the hub ends, the server runs on. */
@@ -250,7 +261,7 @@ export class ServerRun {
 
   async #poll(): Promise<PollResult> {
     try {
-      return await within(30, this.#spawner.poll(), 'asking for its state')
+      return await within(30_000, this.#spawner.poll(), 'asking for its state')
     } catch (error) {
       return { kind: 'unknown', reason: describeError(error) }
     }
@@ -304,7 +315,7 @@ export class ServerRun {
     for (let attempt = 0; ; attempt += 1) {
       try {
         const stopping = this.#spawner.stop({ now: now || attempt > 0 })
-        return await within(stop, stopping, 'stopping it')
+        return await within(stop * 1000, stopping, 'stopping it')
       } catch (error) {
         this.#warn('could not be stopped', describeError(error))
       }
@@ -316,7 +327,7 @@ export class ServerRun {
   async #tail(exit: Exit): Promise<string[]> {
     if (exit.cause === 'stopped' || exit.cause === 'cancelled') return []
     try {
-      const lines = await within(5, this.#spawner.tail?.(tailLines) ?? [], 'reading its log')
+      const lines = await within(5000, this.#spawner.tail?.(tailLines) ?? [], 'reading its log')
       return redactLines(lines, this.#facts.secrets)
     } catch (error) {
       this.#warn('its log could not be read', describeError(error))
@@ -388,29 +399,6 @@ const failedEvent = (exit: Exit) =>
     failed: true,
     message: exit.cause === 'cancelled' ? 'Spawn cancelled' : `Spawn failed: ${exit.message}`,
   }) as const
-
-async function within<T>(seconds: number, work: T | Promise<T>, what: string): Promise<T> {
-  const limit = new AbortController()
-  try {
-    return await Promise.race([
-      work,
-      sleep(seconds * 1000, undefined, { signal: limit.signal }).then(() => {
-        throw new Error(`${what} took longer than ${seconds} seconds`)
-      }),
-    ])
-  } finally {
-    limit.abort()
-  }
-}
-
-/** Promise.withResolvers, which Node has from version 22 on. */
-function deferred<T>(): { readonly promise: Promise<T>; readonly resolve: (value: T) => void } {
-  let settle: (value: T) => void = () => {}
-  const promise = new Promise<T>((resolve) => {
-    settle = resolve
-  })
-  return { promise, resolve: (value) => settle(value) }
-}
 
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { HubError } from '../../packages/core/errors.ts'
+import { after } from '../../packages/core/promises.ts'
 import type { Exit, Json, ServerContext, Spawner } from '../../packages/core/spawner.ts'
 import type { PreSpawnHook, SpawnRequest, SpawnerOptions } from '../config.ts'
 import type { Events } from '../events.ts'
@@ -45,7 +46,7 @@ export interface ServersDeps {
   readonly logDir: string
   /** Name of the configured spawner. */
   readonly driver: string
-  createSpawner(driver: string, context: ServerContext): Spawner
+  readonly createSpawner: (driver: string, context: ServerContext) => Spawner
   readonly spawner: SpawnerOptions
   readonly environment: EnvironmentOptions
   readonly limits: { readonly concurrentSpawns: number; readonly activeServers: number }
@@ -70,6 +71,11 @@ export class Servers {
   /** Servers that are not stopped. */
   get activeCount(): number {
     return this.#active
+  }
+
+  /** Every server that is not stopped. */
+  *runs(): Generator<ServerRun> {
+    for (const runs of this.#runs.values()) yield* runs.values()
   }
 
   /** The run of a server that is not stopped. */
@@ -136,12 +142,17 @@ export class Servers {
   }
 
   async stopAll(): Promise<void> {
-    await stopAll([...this.#runs.values()].flatMap((runs) => [...runs.values()]))
+    await stopAll([...this.runs()])
+  }
+
+  /** Ends all processes at once; `stopAll` sees to the rest. */
+  killAll(): void {
+    for (const run of this.runs()) run.kill()
   }
 
   /** Lets go of all servers: the hub ends, they run on. */
   detach(): void {
-    for (const runs of this.#runs.values()) for (const run of runs.values()) run.detach()
+    for (const run of this.runs()) run.detach()
   }
 
   #refusal({ state, row }: ServerRun): HubError {
@@ -342,10 +353,4 @@ async function stopAll(runs: readonly ServerRun[], exit?: Exit): Promise<void> {
       await run.ended
     }),
   )
-}
-
-function after(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms).unref()
-  })
 }

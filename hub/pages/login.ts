@@ -72,11 +72,12 @@ export function loginPages(deps: LoginPagesDeps): Router {
     await logOut(deps, req, res)
   })
 
-  for (const { method, path, handle } of deps.authenticator.routes ?? [])
-    router[method === 'GET' ? 'get' : 'post'](path, async (req, res) => {
+  for (const route of deps.authenticator.routes ?? [])
+    router[route.method === 'GET' ? 'get' : 'post'](route.path, async (req, res) => {
       const { protocol, host } = contextOf(req)
       const url = new URL(req.originalUrl, `${protocol}://${host}`)
-      await sendResponse(await handle(new Request(url, { method, headers: webHeaders(req) })), res)
+      const request = new Request(url, { method: route.method, headers: webHeaders(req) })
+      await sendResponse(await route.handle(request), res)
     })
 
   return router

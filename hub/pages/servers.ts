@@ -1,5 +1,6 @@
 import { type Request, type Response, Router } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
+import { after } from '../../packages/core/promises.ts'
 import type { Json } from '../../packages/core/spawner.ts'
 import { requireScope } from '../domain/access.ts'
 import type { Activity } from '../domain/activity.ts'
@@ -116,7 +117,7 @@ async function start(
 ): Promise<void> {
   const { servers, pages } = deps
   const run = await servers.start(target.user, target.name, options)
-  await Promise.race([run.settled, delay(quickFailure)])
+  await Promise.race([run.settled, after(quickFailure)])
   const next = nextOf(deps, req)
   if (run.state.kind === 'stopped')
     return showStopped(deps, req, res, { target, exit: run.state.exit, next })
@@ -311,7 +312,7 @@ async function returnToServer(
     )
   if (count > 0) {
     await servers.run(at.user, at.server.name)?.check()
-    await delay(Math.min(2 ** count, 10) * 100)
+    await after(Math.min(2 ** count, 10) * 100)
   }
   const url = new URL(at.own, 'http://site.invalid')
   url.searchParams.set('redirects', String(count + 1))
@@ -375,10 +376,4 @@ function nextOf({ pages }: Pick<ServerPagesDeps, 'pages'>, req: Request): string
 
 function serverUrl({ pages }: ServerPagesDeps, { user, name }: Target): string {
   return pages.urls.serverPrefix(user.name, name)
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms)
-  })
 }
