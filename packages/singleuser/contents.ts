@@ -51,7 +51,7 @@ async function show({ rest, query, response }: Exchange, files: Files): Promise<
   const entry = await files.entry(rest)
   const wanted = query.get('type')
   if ((wanted === 'directory') !== (entry.kind === 'directory') && wanted !== null) {
-    throw new HubError('invalid_request', `${entry.path} is not of type ${wanted}`)
+    throw new HubError('invalid_request', `"${entry.path}" is not of type ${wanted}`)
   }
   response.setHeader('etag', entry.etag)
   if (query.get('content') === '0') return sendJson(response, 200, modelOf(entry))
@@ -150,7 +150,7 @@ function withContent(
   const plain = { ...model, type: 'file' } as const
   if (text !== null) return { ...plain, mimetype: 'text/plain', format: 'text', content: text }
   if (format === 'text') {
-    throw new HubError('invalid_request', `${entry.path} is not UTF-8 text: download it instead`)
+    throw new HubError('invalid_request', `"${entry.path}" is not UTF-8 text: download it instead`)
   }
   const content = bytes.toString('base64')
   return { ...plain, mimetype: 'application/octet-stream', format: 'base64', content }
@@ -169,7 +169,7 @@ function parseNotebook(entry: Entry, text: string | null): unknown {
     const parsed: unknown = JSON.parse(text ?? '')
     return parsed
   } catch (cause) {
-    throw new HubError('invalid_request', `${entry.path} is not a valid notebook`, { cause })
+    throw new HubError('invalid_request', `"${entry.path}" is not a valid notebook`, { cause })
   }
 }
 

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { HubError } from '../core/errors.ts'
-import { fileError, isTaken, type Home, type Place } from './home.ts'
+import { calledOf, fileError, isTaken, type Home, type Place } from './home.ts'
 
 /** What a listing tells about one name. */
 export interface Entry {
@@ -68,7 +68,10 @@ export class Files {
     const { entry, location } = await this.#regular(path)
     if ((entry.size ?? 0) > maxWhole) {
       const limit = `${maxWhole / 1024 / 1024} MiB`
-      throw new HubError('payload_too_large', `${entry.path} is larger than ${limit}: download it`)
+      throw new HubError(
+        'payload_too_large',
+        `"${entry.path}" is larger than ${limit}: download it`,
+      )
     }
     return { entry, content: await guarded(entry, () => fs.readFile(location)) }
   }
@@ -124,7 +127,8 @@ export class Files {
   async rename(path: string, to: string): Promise<Entry> {
     const from = await this.#home.entry(path)
     const target = await this.#home.newEntry(to)
-    if (await isTaken(target)) throw new HubError('already_exists', `${target.path} exists already`)
+    if (await isTaken(target))
+      throw new HubError('already_exists', `"${target.path}" exists already`)
     await guarded(from, () => fs.rename(from.location, target.location))
     return guarded(target, async () => entryOf(target, await fs.lstat(target.location), false))
   }
@@ -154,7 +158,7 @@ export class Files {
     const stats = await guarded(place, () => fs.stat(place.location))
     if (stats.isFile()) return { entry: entryOf(place, stats, false), location: place.location }
     const what = stats.isDirectory() ? 'a folder' : 'not a regular file'
-    throw new HubError('invalid_request', `${place.path || 'the top folder'} is ${what}`)
+    throw new HubError('invalid_request', `${calledOf(place)} is ${what}`)
   }
 
   /** An existing regular file, through its link if it is one, or a name that is free. */
@@ -182,12 +186,12 @@ export class Files {
 
 async function expectState(place: Place, expected: Expectation): Promise<void> {
   if (expected.absent === true && (await isTaken(place))) {
-    throw new Conflict(`${place.path} exists already`)
+    throw new Conflict(`"${place.path}" exists already`)
   }
   if (expected.etag === undefined) return
   const stats = await fs.stat(place.location).catch(() => null)
-  if (stats === null) throw new Conflict(`${place.path} has been deleted meanwhile`)
-  if (etagOf(stats) !== expected.etag) throw new Conflict(`${place.path} has changed on disk`)
+  if (stats === null) throw new Conflict(`"${place.path}" has been deleted meanwhile`)
+  if (etagOf(stats) !== expected.etag) throw new Conflict(`"${place.path}" has changed on disk`)
 }
 
 async function guarded<T>(place: Pick<Place, 'path'>, work: () => Promise<T>): Promise<T> {

@@ -76,7 +76,7 @@ export class Home {
   async #resolve(path: string, names: readonly string[]): Promise<string> {
     const location = await realpath(path).catch(() => null)
     if (location !== null && this.holds(location)) return location
-    throw new HubError('not_found', `there is no ${names.join('/') || 'such folder'} here`)
+    throw new HubError('not_found', `there is no "${names.join('/')}" here`)
   }
 }
 
@@ -125,11 +125,16 @@ const errnoCodes: Readonly<Record<string, [ConstructorParameters<typeof HubError
   EMFILE: ['unavailable', 'too many files are open'],
 }
 
+/** A place in a message: quoted, so that its name stands as it is written. */
+export function calledOf(place: Pick<Place, 'path'>): string {
+  return place.path === '' ? 'the top folder' : `"${place.path}"`
+}
+
 /** A file system failure as an error that names the file and the reason; others pass unchanged. */
 export function fileError(error: unknown, place: Pick<Place, 'path'>): unknown {
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   const known = Object.hasOwn(errnoCodes, code) ? errnoCodes[code] : undefined
   if (known === undefined) return error
   const [hubCode, reason] = known
-  return new HubError(hubCode, `${place.path || 'the top folder'}: ${reason}`, { cause: error })
+  return new HubError(hubCode, `${calledOf(place)}: ${reason}`, { cause: error })
 }

@@ -177,7 +177,7 @@ class App {
       throw new HubError('not_authenticated', 'not logged in: open the page again')
     if (this.#auth.allows(caller.user)) return caller
     const { user } = this.#auth.config
-    const message = `${caller.user.name} has no access to the server of ${user || 'this service'}`
+    const message = `${caller.user.kind} ${caller.user.name} has no access to the server of ${user}`
     throw new HubError('missing_scope', message)
   }
 

@@ -29,6 +29,7 @@ function downloadLink(path) {
 class Editor {
   #path
   #area
+  #tools
   #text
   #state = el('span', { class: 'muted', role: 'status' })
   #save = el('button', { class: 'primary', disabled: true, onclick: () => this.save() }, 'Save')
@@ -42,6 +43,7 @@ class Editor {
   constructor(path, area, tools) {
     this.#path = path
     this.#area = area
+    this.#tools = tools
     this.#text = el('textarea', {
       class: 'code',
       'aria-label': `Content of ${path}`,
@@ -63,10 +65,15 @@ class Editor {
     try {
       const file = await call('GET', `${urlOf('api/contents', this.#path)}?type=file`)
       if (file.format === 'text') this.#open(file)
-      else this.#area.replaceChildren(notText(file))
+      else this.#showOther(file)
     } catch (error) {
       this.#area.replaceChildren(el('p', { class: 'notice' }, error.message))
     }
+  }
+
+  #showOther(file) {
+    this.#tools.remove()
+    this.#area.replaceChildren(notText(file))
   }
 
   #open(file) {

@@ -76,7 +76,10 @@ async function load(state, body, refresh) {
     const folder = await call('GET', urlOf('api/contents', state.path))
     if (folder.type !== 'directory') return go(urlOf('edit', state.path))
     state.entries = folder.content
+    const again = body.childElementCount > 0
     body.replaceChildren(listing(state, refresh))
+    // What had the focus may be gone, such as the menu of a deleted file.
+    if (again && document.activeElement === document.body) document.getElementById('view').focus()
   } catch (error) {
     body.replaceChildren(el('p', { class: 'notice' }, error.message))
     throw error

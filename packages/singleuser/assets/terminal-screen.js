@@ -82,6 +82,7 @@ export class TerminalScreen {
     this.#terminal = new Terminal({
       fontFamily: 'ui-monospace, "SFMono-Regular", Menlo, Consolas, "DejaVu Sans Mono", monospace',
       fontSize: 14,
+      lineHeight: 1.15,
       scrollback: 5000,
       screenReaderMode: true,
       minimumContrastRatio: 4.5,
