@@ -54,7 +54,12 @@ export async function startTestHub(options: TestHubOptions = {}): Promise<TestHu
     },
     proxy: { apiUrl: `http://127.0.0.1:${api}`, checkRunningInterval: 0.5, ...proxy },
     authenticator: { driver: 'dummy', ...authenticator },
-    spawner: { driver: 'simple', allowRoot: true, cmd, pollInterval: 1, ...spawner },
+    spawner: {
+      ...(spawner?.driver === undefined ? { driver: 'simple', allowRoot: true } : {}),
+      cmd,
+      pollInterval: 1,
+      ...spawner,
+    },
   }
   return run(input, dataDir, options.quickStart ?? false)
 }
