@@ -1,5 +1,5 @@
 /** Severity, lowest first. */
-export const levels = ['debug', 'info', 'warn', 'error'] as const
+const levels = ['debug', 'info', 'warn', 'error'] as const
 export type Level = (typeof levels)[number]
 
 /** Extra facts of one line. Never cookies, tokens, passwords or whole urls with queries. */

@@ -84,7 +84,7 @@ export function loginPages(deps: LoginPagesDeps): Router {
 }
 
 /** Where a login leads: `next` when it is ours, else the configured page, the server, or home. */
-export function destination(
+function destination(
   { pages, servers, options }: LoginPagesDeps,
   req: Request,
   user: User,

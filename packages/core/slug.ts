@@ -26,16 +26,5 @@ export function escapeClientId(name: string): string {
     .replaceAll(/[!'()*]/g, percent)
 }
 
-/** A file name that no two different names share and that holds no separator, dot or control character. */
-export function fileSlug(name: string): string {
-  return [...new TextEncoder().encode(name)]
-    .map((byte) => {
-      const character = String.fromCharCode(byte)
-      return /[a-z0-9-]/.test(character) ? character : `_${byte.toString(16).padStart(2, '0')}`
-    })
-    .join('')
-    .slice(0, 200)
-}
-
 const percent = (character: string): string =>
   `%${character.charCodeAt(0).toString(16).toUpperCase()}`
