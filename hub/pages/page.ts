@@ -83,6 +83,11 @@ export function viewOf(server: ServerView, urls: HubUrls, lastActivityAt = serve
   }
 }
 
+/** Whether a server ended because something went wrong with it. */
+export function isFailure({ cause }: LastExit): boolean {
+  return cause !== 'stopped' && cause !== 'cancelled' && cause !== 'hub-restarted'
+}
+
 /** The end of a server, unless it was asked for. */
 export function exitView(exit: LastExit) {
   if (exit.cause === 'stopped' || exit.cause === 'cancelled') return null

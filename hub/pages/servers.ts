@@ -9,7 +9,7 @@ import type { LastExit } from '../domain/server-state.ts'
 import type { Servers, ServerView } from '../domain/servers.ts'
 import type { User, Users } from '../domain/users.ts'
 import { contextOf } from '../request.ts'
-import { exitView, type Pages, viewOf } from './page.ts'
+import { exitView, isFailure, type Pages, viewOf } from './page.ts'
 
 export interface ServerPagesDeps {
   readonly pages: Pages
@@ -201,7 +201,7 @@ async function showStopped(
       logTail: failed ? (exit?.logTail ?? []) : [],
       next,
     },
-    about.status ?? (failed ? 500 : 200),
+    about.status ?? (exit && isFailure(exit) ? 500 : 200),
   )
 }
 

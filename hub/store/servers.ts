@@ -62,36 +62,44 @@ export interface ServerStore {
 
 type Row = Selectable<Schema['servers']> & { userName: string }
 
-export function serverStore({ db }: Database): ServerStore {
-  const rows = () =>
-    db
-      .selectFrom('servers')
-      .innerJoin('users', 'users.id', 'servers.user_id')
-      .selectAll('servers')
-      .select('users.name as userName')
-  const current = (id: number, generation: number) =>
-    db.updateTable('servers').where('id', '=', id).where('generation', '=', generation)
+export function serverStore(database: Database): ServerStore {
+  return { ...serverQueries(database), ...serverStart(database), ...serverChanges(database) }
+}
 
+const rowsOf = ({ db }: Database) =>
+  db
+    .selectFrom('servers')
+    .innerJoin('users', 'users.id', 'servers.user_id')
+    .selectAll('servers')
+    .select('users.name as userName')
+
+/** Finding servers. */
+function serverQueries(database: Database): Pick<ServerStore, 'find' | 'ofUser' | 'active'> {
   return {
     async find(userId, name) {
-      const query = rows().where('user_id', '=', userId).where('servers.name', '=', name)
+      const query = rowsOf(database).where('user_id', '=', userId).where('servers.name', '=', name)
       const row = await query.executeTakeFirst()
       return row ? fromRow(row) : null
     },
 
     async ofUser(userId) {
-      const query = rows().where('user_id', '=', userId).orderBy('servers.name')
+      const query = rowsOf(database).where('user_id', '=', userId).orderBy('servers.name')
       return (await query.execute()).map(fromRow)
     },
 
     async active() {
-      return (await rows().where('servers.state', '!=', 'stopped').execute()).map(fromRow)
+      return (await rowsOf(database).where('servers.state', '!=', 'stopped').execute()).map(fromRow)
     },
+  }
+}
 
+/** A new run of a server. */
+function serverStart(database: Database): Pick<ServerStore, 'beginStart'> {
+  return {
     async beginStart({ userId, name, spawner, userOptions, now, deadline }) {
       const time = now.getTime()
       const options = JSON.stringify(userOptions)
-      const { id } = await db
+      const { id } = await database.db
         .insertInto('servers')
         .values({
           user_id: userId,
@@ -128,9 +136,21 @@ export function serverStore({ db }: Database): ServerStore {
         )
         .returning('id')
         .executeTakeFirstOrThrow()
-      return fromRow(await rows().where('servers.id', '=', id).executeTakeFirstOrThrow())
+      return fromRow(await rowsOf(database).where('servers.id', '=', id).executeTakeFirstOrThrow())
     },
+  }
+}
 
+/** Changes within one run. */
+function serverChanges({
+  db,
+}: Database): Pick<
+  ServerStore,
+  'saveSpawnerState' | 'setUrl' | 'setState' | 'finish' | 'recordActivity' | 'delete'
+> {
+  const current = (id: number, generation: number) =>
+    db.updateTable('servers').where('id', '=', id).where('generation', '=', generation)
+  return {
     async saveSpawnerState(id, generation, state) {
       await current(id, generation)
         .set({ spawner_state: JSON.stringify(state) })

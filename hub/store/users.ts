@@ -57,9 +57,14 @@ type Row = Selectable<Schema['users']>
 
 const like = (part: string): string => `%${part.replaceAll(/[\\%_]/g, String.raw`\$&`)}%`
 
-export function userStore({ db }: Database): UserStore {
-  const roleId = (name: string) => db.selectFrom('roles').select('id').where('name', '=', name)
+export function userStore(database: Database): UserStore {
+  return { ...userQueries(database), ...userChanges(database), ...userRights(database) }
+}
 
+/** Finding users. */
+function userQueries({
+  db,
+}: Database): Pick<UserStore, 'findById' | 'findByName' | 'page' | 'count'> {
   return {
     async findById(id) {
       return fromRow(
@@ -120,7 +125,17 @@ export function userStore({ db }: Database): UserStore {
       const query = db.selectFrom('users').select((e) => e.fn.countAll<number>().as('total'))
       return (await query.executeTakeFirstOrThrow()).total
     },
+  }
+}
 
+/** Making, changing and removing users. */
+function userChanges({
+  db,
+}: Database): Pick<
+  UserStore,
+  'create' | 'rename' | 'setUserInfo' | 'setAuthState' | 'delete' | 'recordActivity'
+> {
+  return {
     async create(name, { admin, now }) {
       return db.transaction().execute(async (transaction) => {
         const row = await transaction
@@ -161,32 +176,6 @@ export function userStore({ db }: Database): UserStore {
         .execute()
     },
 
-    async setAdmin(name, admin) {
-      return db.transaction().execute(async (transaction) => {
-        const user = await transaction
-          .updateTable('users')
-          .set({ admin: Number(admin) })
-          .where('name_key', '=', nameKey(name))
-          .returning('id')
-          .executeTakeFirst()
-        if (!user) return false
-        const { id: role } = await roleId('admin').executeTakeFirstOrThrow()
-        if (admin)
-          await transaction
-            .insertInto('user_roles')
-            .values({ user_id: user.id, role_id: role, managed_by_auth: 0 })
-            .onConflict((conflict) => conflict.doNothing())
-            .execute()
-        else
-          await transaction
-            .deleteFrom('user_roles')
-            .where('user_id', '=', user.id)
-            .where('role_id', '=', role)
-            .execute()
-        return true
-      })
-    },
-
     async setUserInfo(id, userInfo) {
       const text = userInfo === undefined ? null : JSON.stringify(userInfo)
       await db.updateTable('users').set({ user_info: text }).where('id', '=', id).execute()
@@ -202,6 +191,55 @@ export function userStore({ db }: Database): UserStore {
 
     async delete(id) {
       await db.deleteFrom('users').where('id', '=', id).execute()
+    },
+
+    async recordActivity(entries) {
+      await db.transaction().execute(async (transaction) => {
+        for (const [id, at] of entries)
+          await transaction
+            .updateTable('users')
+            .set({ last_activity_at: at.getTime() })
+            .where('id', '=', id)
+            .where((e) =>
+              e.or([e('last_activity_at', 'is', null), e('last_activity_at', '<', at.getTime())]),
+            )
+            .execute()
+      })
+    },
+  }
+}
+
+/** What users may do. */
+function userRights({ db }: Database): Pick<UserStore, 'setAdmin' | 'groupsOf' | 'rolesOf'> {
+  return {
+    async setAdmin(name, admin) {
+      return db.transaction().execute(async (transaction) => {
+        const user = await transaction
+          .updateTable('users')
+          .set({ admin: Number(admin) })
+          .where('name_key', '=', nameKey(name))
+          .returning('id')
+          .executeTakeFirst()
+        if (!user) return false
+        const { id: role } = await transaction
+          .selectFrom('roles')
+          .select('id')
+          .where('name', '=', 'admin')
+          .executeTakeFirstOrThrow()
+        if (admin)
+          await transaction
+            .insertInto('user_roles')
+            .values({ user_id: user.id, role_id: role, managed_by_auth: 0 })
+            .onConflict((conflict) => conflict.doNothing())
+            .execute()
+        else
+          await transaction
+            .deleteFrom('user_roles')
+            .where('user_id', '=', user.id)
+            .where('role_id', '=', role)
+            .execute()
+        return true
+      })
     },
 
     async groupsOf(id) {
@@ -232,20 +270,6 @@ export function userStore({ db }: Database): UserStore {
         .execute()
       const scopes = [...own, ...byGroup].flatMap((row) => JSON.parse(row.scopes) as string[])
       return { names: own.map((row) => row.name), scopes }
-    },
-
-    async recordActivity(entries) {
-      await db.transaction().execute(async (transaction) => {
-        for (const [id, at] of entries)
-          await transaction
-            .updateTable('users')
-            .set({ last_activity_at: at.getTime() })
-            .where('id', '=', id)
-            .where((e) =>
-              e.or([e('last_activity_at', 'is', null), e('last_activity_at', '<', at.getTime())]),
-            )
-            .execute()
-      })
     },
   }
 }
