@@ -23,6 +23,7 @@ it('an unmodified jupyterhub-singleuser 3.0.0 serves another account', { skip },
   await using test = await startTestHub({
     cmd: [command],
     config: {
+      hub: { activityResolution: 0 },
       spawner: {
         driver: 'local',
         environment: { PATH: '/usr/bin:/bin', JUPYTERHUB_ACTIVITY_INTERVAL: '1' },
@@ -50,6 +51,9 @@ it('an unmodified jupyterhub-singleuser 3.0.0 serves another account', { skip },
 
   const lastActivity = async (): Promise<number> =>
     Date.parse((await test.operator.server(name)).last_activity ?? '')
+
+  const tokensOfSessions = async () =>
+    (await test.operator.tokens(name)).filter(({ session_id: session }) => session !== null)
 
   await t.test(
     'is started after a login over HTTP, and its OAuth login lets the owner in',
