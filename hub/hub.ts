@@ -403,6 +403,8 @@ function createParts(
       log: deps.log,
       provider: driver.name,
       options: base,
+      spawnerRefusal: async (userName) =>
+        (await config.spawner.driver.refusal?.(config.spawner.options, userName)) ?? null,
       sessionDays: hub.cookieMaxAgeDays,
       cookieKeyId: secrets.cookieKeyId,
     }),

@@ -17,6 +17,15 @@ export const local = defineSpawner({
   check: () => {
     if (isRoot()) for (const name of ['setpriv', 'getent']) systemProgram(name)
   },
+  refusal: async (_options, userName) => {
+    try {
+      await accountOf(userName)
+      return null
+    } catch (error) {
+      if (error instanceof StartFailed && error.exit.cause !== 'unknown') return error.message
+      throw error
+    }
+  },
   create: (options, context) =>
     new LocalProcess(options, context, () => accountOf(context.userName)),
 })

@@ -37,7 +37,7 @@ const patience = 30_000
 
 /**
  * The login pipeline in JupyterHub's order: authenticate, normalise, validate, blocked, allowed,
- * admin, hook, then the user row, the session and its secret.
+ * the spawner's word, admin, hook, then the user row, the session and its secret.
  */
 export function createLogin(deps: {
   readonly authenticator: Authenticator
@@ -49,6 +49,8 @@ export function createLogin(deps: {
   readonly events: Events
   readonly log: Log
   readonly clock: () => Date
+  /** Why the spawner could never start a server for this user, or null. */
+  readonly spawnerRefusal: (userName: string) => Promise<string | null>
   readonly sessionDays: number
   readonly cookieKeyId: string
 }): Login {
@@ -79,6 +81,8 @@ export function createLogin(deps: {
     if (invalid) return invalid
     const { allowed: mayEnter, rule } = await admits(userName)
     if (!mayEnter) return rule
+    const refusal = await deps.spawnerRefusal(userName)
+    if (refusal !== null) return refusal
     const admin = identity.admin ?? (admins.has(nameKey(userName)) ? true : undefined)
     const decided: Identity = { ...identity, userName, ...(admin === undefined ? {} : { admin }) }
     if (!options.postAuthHook) return decided

@@ -108,6 +108,11 @@ export interface SpawnerDriver<Schema extends z.ZodObject = z.ZodObject> {
   readonly config: Schema
   /** Throws a plain sentence when these options cannot work here (not root, program missing). Called once at start-up. */
   readonly check?: (config: z.output<Schema>) => void
+  /**
+   * Why this user could never have a server here (no such account), or null. Asked at every login,
+   * so that people learn it there rather than from a failed start. Rejecting refuses the login.
+   */
+  readonly refusal?: (config: z.output<Schema>, userName: string) => Promise<string | null>
   readonly create: (config: z.output<Schema>, context: ServerContext) => Spawner
 }
 
