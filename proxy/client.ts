@@ -71,6 +71,8 @@ class ConfigurableHttpProxy implements Proxy {
   #table: Promise<unknown> = Promise.resolve()
   #replacing: Promise<unknown> = Promise.resolve()
   #watching: Promise<void> = Promise.resolve()
+  /** Whether a restarted proxy still waits for what the hub has to restore. */
+  #isTableLost = false
   /** Ends the pause between two looks at the proxy. */
   #wake: () => void = () => {}
 
@@ -204,7 +206,10 @@ class ConfigurableHttpProxy implements Proxy {
       await this.#tick()
       if (this.#end.signal.aborted) return
       await rotateLog(logFile).catch((error: unknown) => log.warn(describeError(error)))
-      if (this.#process.isRunning()) continue
+      if (this.#process.isRunning()) {
+        if (this.#isTableLost) await this.#restore()
+        continue
+      }
       const wasSettled = performance.now() - startedAt > settledAfter
       pause = wasSettled ? 0 : Math.min(longestPause, pause * 2 + 250)
       log.warn(`the proxy has ended; starting it again${pause ? ` in ${pause} ms` : ''}`)
@@ -219,10 +224,11 @@ class ConfigurableHttpProxy implements Proxy {
   async #restart(): Promise<void> {
     this.#end.signal.throwIfAborted()
     await this.#process.start(this.#end.signal)
+    this.#isTableLost = true
     await this.#restore()
   }
 
-  /** Asks the hub for its table. Until it has come, no single change may pass for the whole. */
+  /** Asks the hub for its table, again with the next look when that failed. Until it has come, no single change may pass for the whole. */
   async #restore(): Promise<void> {
     const { log } = this.#context
     const limit = sleep(restoreWithin, undefined, { ref: false })

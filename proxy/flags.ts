@@ -111,7 +111,7 @@ function parse(argv: readonly string[]): Values {
   try {
     return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values
   } catch (error) {
-    const [line = ''] = (error as Error).message.split('. ')
+    const [line = ''] = (error as Error).message.split(/\. |\.?\n/)
     throw new BadFlag(`${line.replace(/\.$/, '')} (see --help)`, { cause: error })
   }
 }

@@ -51,8 +51,13 @@ class Forwarded {
     const { request, response, route, hasBody } = this.#forwarding
     request.on('error', () => {})
     response.on('error', () => {})
+    // An answer that waits for an earlier one on its connection is not told when that connection ends.
+    const { socket } = request
+    const abort = () => this.#exchange?.abort()
+    socket.once('close', abort)
     response.once('close', () => {
-      if (!response.writableFinished) this.#exchange?.abort()
+      socket.off('close', abort)
+      if (!response.writableFinished) abort()
     })
     this.#send()
     if (!hasBody) return

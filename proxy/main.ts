@@ -29,12 +29,12 @@ async function run(settings: ProxySettings): Promise<void> {
   if (settings.authToken === null) {
     log.warn('CONFIGPROXY_AUTH_TOKEN is not set: whoever reaches the API can change the routes')
   }
+  survive(log)
   const proxy = await start(settings, log)
+  writePid(settings.pidFile)
+  endOnSignal(proxy, settings, log)
   log.info(`Proxying ${urlOf(proxy.publicAddress)} to ${settings.defaultTarget ?? '(no default)'}`)
   log.info(`Proxy API at ${urlOf(proxy.apiAddress)}/api/routes`)
-  writePid(settings.pidFile)
-  survive(log)
-  endOnSignal(proxy, settings, log)
 }
 
 async function start(settings: ProxySettings, log: Log): Promise<RunningProxy> {

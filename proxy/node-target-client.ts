@@ -1,5 +1,6 @@
 import http from 'node:http'
 import https from 'node:https'
+import { isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Target } from './target.ts'
 import type {
@@ -21,8 +22,8 @@ export interface TargetTimeouts {
 }
 
 const maxHeadBytes = 64 * 1024
-/** How long a connection is kept for the next request, if the target does not end it before. */
-const keepFor = 55_000
+/** How long a connection is kept for the next request: less than the 5 s after which many targets end it. */
+const keepFor = 4_000
 const keepAliveProbe = 30_000
 
 /** Speaks to targets through http.request, with one keep-alive agent per target. */
@@ -189,7 +190,8 @@ function timedOut(what: string): Error {
 
 /** What the certificate must be made out to: the target's own name; none for an address. */
 function serverName({ host }: Target): string {
-  return host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
+  const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
+  return isIP(name) === 0 ? name : ''
 }
 
 function isHttp1({ httpVersion }: http.IncomingMessage): boolean {

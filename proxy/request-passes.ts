@@ -54,7 +54,7 @@ const loginCookies = new Set(['jupyterhub-hub-login', '__Host-jupyterhub-hub-log
 const saidByFrontEnds = /^(?:x-forwarded-.*|forwarded|x-real-ip|x-scheme)$/
 
 /** Also drops what `Connection` names, but for `Host`, without which the message has no meaning. */
-export function dropHopByHop(headers: HeaderList): void {
+function dropHopByHop(headers: HeaderList): void {
   const named = new Set((headers.get('connection') ?? '').toLowerCase().split(/[\s,]+/))
   named.delete('host')
   headers.dropWhere((name) => hopByHop.has(name) || named.has(name))

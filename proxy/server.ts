@@ -73,6 +73,8 @@ class Front {
   readonly #trusted: TrustedPeers
   readonly #rules: HeaderRules
   readonly #webSockets = new Set<Duplex>()
+  /** How many requests of a connection wait for their answers: more than one when they are pipelined. */
+  readonly #unanswered = new WeakMap<Duplex, number>()
   #hasWarned = false
 
   constructor(settings: ProxySettings, routes: Routes, log: Log) {
@@ -119,6 +121,8 @@ class Front {
     })
     server.maxHeadersCount = 0
     server.timeout = timeout
+    // One listener for each request that a client pipelines.
+    server.on('connection', (socket) => void socket.setMaxListeners(0))
     server.on('request', (request, response) => this.#serve(request, response))
     server.on('checkContinue', (request, response) => this.#serve(request, response))
     server.on('upgrade', (request, socket, early) => this.#upgrade(request, socket, early))
@@ -127,6 +131,8 @@ class Front {
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
+    this.#count(request.socket, 1)
+    response.once('close', () => this.#count(request.socket, -1))
     const found = this.#find(request)
     if (request.url === '/_chp_healthz') return answerHealthy(response)
     if (found.kind !== 'found') return this.#refuse(request, response, found)
@@ -144,6 +150,8 @@ class Front {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, early: Buffer): void {
+    // What follows an unanswered request on the same connection cannot take that connection over.
+    if (this.#unanswered.has(socket)) return void socket.destroy()
     if (!isWebSocketHandshake(request)) return serveAsPlain(this.server, request, socket, early)
     const found = this.#find(request)
     const refuse = ({ status }: Refused) =>
@@ -162,6 +170,12 @@ class Front {
       head: this.#headFor(request, found, true),
       failed: (failure) => refuse(this.#blame(found, failure)),
     })
+  }
+
+  #count(socket: Duplex, change: number): void {
+    const count = (this.#unanswered.get(socket) ?? 0) + change
+    if (count > 0) this.#unanswered.set(socket, count)
+    else this.#unanswered.delete(socket)
   }
 
   #find(request: IncomingMessage): Found | Refused {

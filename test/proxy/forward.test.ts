@@ -1,9 +1,21 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
 import http from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { until } from '../support/until.ts'
-import { echoed, exchange, get, httpTarget, rawClient, rawTarget, testProxy } from './support.ts'
+import {
+  echo,
+  echoed,
+  exchange,
+  get,
+  httpTarget,
+  rawClient,
+  rawTarget,
+  testProxy,
+} from './support.ts'
 
 test('forwards method, path, query and body as they are', async () => {
   await using proxy = await testProxy()
@@ -24,6 +36,19 @@ test("prepends the target's own path and query", async () => {
   await proxy.route('/bar', `${target.url}/foo?t=1`)
   const { url } = await echoed(fetch(`${proxy.url}/bar/rest?a=1`))
   assert.equal(url, '/foo/bar/rest?t=1&a=1')
+})
+
+test('reaches targets on unix sockets', async (t) => {
+  await using proxy = await testProxy()
+  const folder = await mkdtemp(join(tmpdir(), 'target-'))
+  t.after(() => rm(folder, { recursive: true }))
+  const path = join(folder, 'target sock')
+  const server = http.createServer(echo).listen(path)
+  t.after(() => server.close())
+  await once(server, 'listening')
+  await proxy.route('/', `http+unix://${encodeURIComponent(path)}/prefix`)
+  const { url } = await echoed(fetch(`${proxy.url}/x?y`))
+  assert.equal(url, '/prefix/x?y')
 })
 
 test('the head of an answer arrives before its body, and chunks as they come', async () => {
@@ -147,7 +172,7 @@ test('asks once more when a kept connection turns out to be dead, but never post
     let isFirst = true
     socket.on('data', () => {
       requests += 1
-      if (!isFirst) return socket.resetAndDestroy()
+      if (!isFirst) return void socket.resetAndDestroy()
       isFirst = false
       socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
     })

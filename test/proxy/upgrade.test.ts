@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { type TestContext, test } from 'node:test'
 import { WebSocket, WebSocketServer } from 'ws'
 import { until } from '../support/until.ts'
-import { handshake, httpTarget, rawClient, rawTarget, testProxy } from './support.ts'
+import { get, handshake, httpTarget, rawClient, rawTarget, testProxy } from './support.ts'
 
 const switching =
   'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n'
@@ -159,6 +159,18 @@ test('only what the client sends counts as activity', async () => {
   assert.equal(await activity(), second)
   client.socket.write('after the table was replaced')
   await until('it still counts', async () => (await activity()) > second)
+})
+
+test('a handshake behind an unanswered request ends the connection, and all that it asked for', async () => {
+  await using proxy = await testProxy()
+  await using target = await rawTarget((socket) => void socket.resume())
+  await proxy.route('/', target.url)
+  using pipelined = rawClient(proxy.port, get('/one') + handshake('/ws'))
+  assert.equal(await pipelined.ended(), '')
+  using waiting = rawClient(proxy.port, get('/one') + get('/two') + get('/three'))
+  await until('all have arrived', () => target.sockets.size === 3)
+  waiting.socket.destroy()
+  await until('all are gone', () => target.sockets.size === 0)
 })
 
 test('nothing is left after many aborted handshakes and requests', async () => {

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict'
+import { dirname, join } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { configurableHttpProxy } from '../../proxy/client.ts'
+import { pathOfRoutespec, routespecOfPath } from '../../proxy/routespec.ts'
+import { proxyContract } from '../contracts/proxy.ts'
+
+const manifest = fileURLToPath(import.meta.resolve('configurable-http-proxy/package.json'))
+const peer = join(dirname(manifest), 'bin/configurable-http-proxy')
+
+proxyContract('portico-proxy', configurableHttpProxy, {})
+proxyContract('configurable-http-proxy', configurableHttpProxy, {
+  command: [process.execPath, peer],
+})
+
+test('route specs survive the way through the proxy', () => {
+  for (const spec of ['/', '/user/a@b/', '/user/%E7%A7%80%20x/', '/~x/%25/', '/hub.test/%2B/']) {
+    assert.equal(routespecOfPath(pathOfRoutespec(spec)), spec)
+  }
+})
+
+test('options have the names and defaults of JupyterHub', () => {
+  const { apiUrl, shouldStart, checkRunningInterval, concurrency } =
+    configurableHttpProxy.config.parse({}) as Record<string, unknown>
+  assert.deepEqual(
+    { apiUrl, shouldStart, checkRunningInterval, concurrency },
+    {
+      apiUrl: 'http://127.0.0.1:8001',
+      shouldStart: true,
+      checkRunningInterval: 5,
+      concurrency: 10,
+    },
+  )
+  for (const wrong of [
+    { apiURL: 'x' },
+    { apiUrl: 'unix:///x' },
+    { command: [] },
+    { concurrency: 0 },
+  ]) {
+    assert.ok(!configurableHttpProxy.config.safeParse(wrong).success)
+  }
+})
