@@ -142,7 +142,7 @@ test('writes its pid and takes it away, finishing what is under way', async (t) 
   await client.until(/begin/)
   const exited = once(child, 'exit')
   child.kill('SIGTERM')
-  await until('it accepts no more', async () => !(await fetch(url).catch(() => null)))
+  await until('it accepts no more', () => isClosed(`${url}/_chp_healthz`))
   finish?.()
   assert.match(await client.ended(), /begin[^]*end/)
   assert.deepEqual(await exited, [0, null])
@@ -191,3 +191,10 @@ test('is small', async (t) => {
   const pss = /^Pss: +(\d+)/m.exec(readFileSync(`/proc/${child.pid}/smaps_rollup`, 'utf8'))?.[1]
   assert.ok(Number(pss) < 70 * 1024, `${pss} KiB`)
 })
+
+function isClosed(url: string): Promise<boolean> {
+  return fetch(url).then(
+    () => false,
+    () => true,
+  )
+}
