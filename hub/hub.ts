@@ -98,6 +98,9 @@ export async function startHub(options: StartOptions): Promise<Hub> {
   }
 }
 
+/** Longest time that the proxy may take to be there, in ms. */
+const startPatience = 60_000
+
 async function build(options: StartOptions, log: Log, closers: Closers): Promise<Hub> {
   const { config, dataDir } = options
   const { hub } = config
@@ -142,10 +145,8 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   )
   closers.add(() => close(socket))
 
-  await servers.adopt(hub.initSpawnersTimeout)
-  state.isAdopted = true
-  const starting = new AbortController()
-  await proxy.start(starting.signal)
+  const adopted = servers.adopt(hub.initSpawnersTimeout).then(() => (state.isAdopted = true))
+  await Promise.all([adopted, proxy.start(AbortSignal.timeout(startPatience))])
   await routes.restore()
   state.isProxyUp = true
   const purged = [core.tokens, core.sessions, core.oauth]
