@@ -98,7 +98,7 @@ export const authenticatorSchema = z.strictObject({
   adminUsers: userNames.default([]),
   /** Lets in users the database knows. Default: true when `allowedUsers` names somebody. */
   allowExistingUsers: z.boolean().optional(),
-  /** Names must match this regular expression from their start. Empty: any name. */
+  /** Whole names must match this regular expression. Empty: any name. */
   usernamePattern: z
     .union([z.string(), z.instanceof(RegExp)])
     .default('')
@@ -115,7 +115,8 @@ function asPattern(pattern: string | RegExp, context: z.RefinementCtx): RegExp |
   const source = typeof pattern === 'string' ? pattern : pattern.source
   if (source === '') return null
   try {
-    return new RegExp(`^(?:${source})`, typeof pattern === 'string' ? 'u' : pattern.flags)
+    const flags = typeof pattern === 'string' ? 'u' : pattern.flags.replaceAll(/[gmy]/g, '')
+    return new RegExp(`^(?:${source})$`, flags)
   } catch (error) {
     context.issues.push({ code: 'custom', message: (error as Error).message, input: pattern })
     return z.NEVER

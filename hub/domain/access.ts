@@ -6,6 +6,7 @@ import {
   intersectScopes,
 } from '../../packages/core/scopes.ts'
 import { HubError } from '../../packages/core/errors.ts'
+import { nameKey } from '../../packages/core/slug.ts'
 import type { Session, SessionStore } from '../store/sessions.ts'
 import { type Token, type TokenStore, hashSecret } from '../store/tokens.ts'
 import type { User, UserStore } from '../store/users.ts'
@@ -63,6 +64,8 @@ export function createAccess(deps: {
   readonly tokens: TokenStore
   readonly sessions: SessionStore
   readonly clock: () => Date
+  /** Keys of the names that the config blocks: their tokens and sessions are worth nothing. */
+  readonly blocked?: ReadonlySet<string>
 }): Access {
   const { users, tokens, sessions, clock } = deps
   const kept = new Map<string, Kept>()
@@ -95,7 +98,8 @@ export function createAccess(deps: {
 
   const ownerOf = async (userId: number | null): Promise<User | null> => {
     const user = userId === null ? null : await users.findById(userId)
-    return user && !user.blocked ? user : null
+    if (!user || user.blocked) return null
+    return deps.blocked?.has(nameKey(user.name)) ? null : user
   }
 
   return {

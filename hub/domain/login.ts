@@ -177,7 +177,7 @@ export function invalidName(name: string, pattern: RegExp | null): string | null
   if (name.trim() !== name) return 'the name begins or ends with a space'
   if (/[\p{Cc}\p{Cs}\p{Cf}]/u.test(name)) return 'the name holds control characters'
   if (name === '.' || name === '..') return `the name is ${name}`
-  if (pattern && pattern.exec(name)?.[0].length !== name.length)
+  if (pattern && !pattern.test(name))
     return 'the name does not match authenticator.usernamePattern'
   return null
 }

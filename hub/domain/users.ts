@@ -85,7 +85,8 @@ export function createUsers(deps: {
       return byName(user.name)
     },
 
-    async rename(user, name) {
+    async rename(user, wanted) {
+      const name = nameKey(wanted)
       const invalid = invalidName(name, pattern)
       if (invalid) throw new HubError('invalid_request', `cannot rename ${user.name}: ${invalid}`)
       const taken = await store.findByName(name)
@@ -97,7 +98,7 @@ export function createUsers(deps: {
       const running = (await servers.ofUser(user)).filter(({ state }) => state.kind !== 'stopped')
       if (running.length > 0)
         throw new HubError('already_exists', `stop the servers of ${user.name} before renaming`)
-      await store.rename(user.id, nameKey(name))
+      await store.rename(user.id, name)
       await sessions.deleteOfUser(user.id)
       access.forget(user.id)
       return byName(name)
@@ -106,6 +107,8 @@ export function createUsers(deps: {
     async delete(user, by) {
       await servers.stopAllOf(user)
       await store.delete(user.id)
+      // One that was started in between has lost its row.
+      await servers.stopAllOf(user)
       await authenticator.deleteUser?.(user.name)
       access.forgetAll()
       events.emit({ kind: 'user-deleted', user: user.name, by })

@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { type Access, type Caller, createAccess, requireScope } from '../../../hub/domain/access.ts'
+import { type Database, openDatabase } from '../../../hub/store/database.ts'
+import { roleStore } from '../../../hub/store/roles.ts'
+import { sessionStore } from '../../../hub/store/sessions.ts'
+import { tokenStore } from '../../../hub/store/tokens.ts'
+import { type User, userStore } from '../../../hub/store/users.ts'
+import { defaultRoles } from '../../../packages/core/scopes.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'portico-access-'))
+let database: Database
+let access: Access
+let now = new Date('2026-11-22T12:00:00Z')
+const clock = () => now
+
+before(async () => {
+  database = await openDatabase(join(folder, 'access.sqlite'))
+  await roleStore(database).define(defaultRoles)
+  const users = userStore(database)
+  access = createAccess({
+    users,
+    tokens: tokenStore(database),
+    sessions: sessionStore(database),
+    clock,
+    blocked: new Set(['banned']),
+  })
+})
+after(async () => {
+  await database[Symbol.asyncDispose]()
+  rmSync(folder, { recursive: true })
+})
+
+async function makeUser(name: string, admin = false): Promise<User> {
+  const user = await userStore(database).create(name, { admin, now })
+  assert.ok(user)
+  return user
+}
+
+async function tokenOf(user: User, scopes: readonly string[], expiresAt: Date | null = null) {
+  const { secret } = await tokenStore(database).issue(
+    { userId: user.id, scopes, note: '', expiresAt },
+    now,
+  )
+  return secret
+}
+
+async function scopesOf(secret: string): Promise<readonly string[]> {
+  return [...((await access.ofToken(secret))?.scopes ?? [])].toSorted()
+}
+
+describe('a token', () => {
+  it('says who its owner is, whatever else it may do', async () => {
+    const ada = await makeUser('ada')
+    assert.deepEqual(await scopesOf(await tokenOf(ada, [])), [
+      'read:users:groups!user=ada',
+      'read:users:name!user=ada',
+    ])
+  })
+
+  it('of a server has the scopes of JupyterHub', async () => {
+    const bob = await makeUser('bob')
+    const secret = await tokenOf(bob, ['users:activity!user', 'access:servers!server=bob/'])
+    assert.deepEqual(await scopesOf(secret), [
+      'access:servers!server=bob/',
+      'read:users:activity!user=bob',
+      'read:users:groups!user=bob',
+      'read:users:name!user=bob',
+      'users:activity!user=bob',
+    ])
+  })
+
+  it('never exceeds what its owner holds now', async () => {
+    const carl = await makeUser('carl', true)
+    const secret = await tokenOf(carl, ['admin:users', 'read:hub', 'servers!user=ada'])
+    assert.ok((await access.ofToken(secret))?.scopes.has('admin:users'))
+    await userStore(database).setAdmin('carl', false)
+    access.forget(carl.id)
+    assert.deepEqual(await scopesOf(secret), [
+      'read:users!user=carl',
+      'read:users:activity!user=carl',
+      'read:users:groups!user=carl',
+      'read:users:name!user=carl',
+      'users:activity!user=carl',
+    ])
+  })
+
+  it('ends with its expiry, also when it is remembered', async () => {
+    const dora = await makeUser('dora')
+    const secret = await tokenOf(dora, ['inherit'], new Date(now.getTime() + 1000))
+    assert.equal((await access.ofToken(secret))?.name, 'dora')
+    const start = now
+    now = new Date(start.getTime() + 1000)
+    assert.equal(await access.ofToken(secret), null)
+    now = start
+  })
+
+  it('of a blocked user is worth nothing, whether config or database say so', async () => {
+    const banned = await makeUser('Banned')
+    assert.equal(await access.ofToken(await tokenOf(banned, ['inherit'])), null)
+    const fred = await makeUser('fred')
+    const secret = await tokenOf(fred, ['inherit'])
+    assert.ok(await access.ofToken(secret))
+    await database.db.updateTable('users').set({ blocked: 1 }).where('id', '=', fred.id).execute()
+    access.forget(fred.id)
+    assert.equal(await access.ofToken(secret), null)
+  })
+
+  it('that nobody has issued belongs to nobody', async () => {
+    const hash = await database.db
+      .selectFrom('api_tokens')
+      .select('hashed')
+      .executeTakeFirstOrThrow()
+    for (const secret of ['', 'x', hash.hashed, 'sha512:1:a:b', '%', '\u0000', 'x'.repeat(16_000)])
+      assert.equal(await access.ofToken(secret), null, secret.slice(0, 20))
+  })
+})
+
+describe('a refusal', () => {
+  const caller = (scopes: readonly string[]): Caller => ({
+    user: null,
+    name: 'x',
+    groups: [],
+    roles: [],
+    scopes: new Set(scopes),
+    proof: { kind: 'socket' },
+  })
+  const ask = (scopes: readonly string[] | null, on: Parameters<typeof requireScope>[3]) =>
+    requireScope(access, scopes === null ? null : caller(scopes), ['read:users'], on).then(
+      () => 'passes',
+      (error: unknown) => error as { code: string; message: string },
+    )
+
+  it('is 403 for strangers and for those who lack the scope, naming it', async () => {
+    const on = { kind: 'user', user: 'ada' } as const
+    assert.deepEqual(pickText(await ask(null, on)), [
+      'not_authenticated',
+      'Missing or invalid credentials.',
+    ])
+    const [code, text] = pickText(await ask(['read:hub'], on))
+    assert.equal(code, 'missing_scope')
+    assert.match(text ?? '', /requires any of \[read:users\]$/)
+  })
+
+  it('does not tell what exists to those who hold the scope for something else', async () => {
+    for (const user of ['ada', 'nobody'])
+      assert.deepEqual(pickText(await ask(['read:users!user=bob'], { kind: 'user', user })), [
+        'not_found',
+        'No access to resources or resources not found',
+      ])
+  })
+
+  it('is 403 for a filtered scope where no resource is named', async () => {
+    const [code] = pickText(await ask(['read:users!user=bob'], { kind: 'none' }))
+    assert.equal(code, 'missing_scope')
+  })
+
+  function pickText(answer: 'passes' | { code: string; message: string }): readonly string[] {
+    return answer === 'passes' ? [answer] : [answer.code, answer.message]
+  }
+})
