@@ -73,7 +73,7 @@ interface AuthorizeRequest {
   readonly scopes: readonly string[]
 }
 
-export function createOauthProvider(deps: {
+export interface OauthProviderDeps {
   readonly oauth: OauthStore
   readonly tokens: TokenStore
   readonly users: UserStore
@@ -83,26 +83,83 @@ export function createOauthProvider(deps: {
   readonly requirePkce: boolean
   /** Sent as `iss` (RFC 9207) when the public url is known. */
   readonly issuer: string | null
-}): OauthProvider {
-  const { oauth, tokens, users, access, clock, tokenSeconds, issuer } = deps
+}
 
-  const back = (
-    request: Pick<AuthorizeRequest, 'redirectUri' | 'state'>,
-    values: Record<string, string>,
-  ): Authorization => {
-    const query = new URLSearchParams(values)
-    if (request.state !== null) query.set('state', request.state)
-    if (issuer !== null) query.set('iss', issuer)
-    const separator = request.redirectUri.includes('?') ? '&' : '?'
-    return { kind: 'redirect', location: `${request.redirectUri}${separator}${query.toString()}` }
+export function createOauthProvider(deps: OauthProviderDeps): OauthProvider {
+  return new CodeGrant(deps)
+}
+
+type Target = Pick<AuthorizeRequest, 'redirectUri' | 'state'>
+
+class CodeGrant implements OauthProvider {
+  readonly #deps: OauthProviderDeps
+
+  constructor(deps: OauthProviderDeps) {
+    this.#deps = deps
   }
 
-  const issueCode = async (
+  async authorize(
+    query: Parameters,
+    caller: Caller,
+    consented: readonly string[] | 'denied' | null,
+  ): Promise<Authorization> {
+    const { oauth, requirePkce } = this.#deps
+    const { user, proof } = caller
+    if (!user || proof.kind !== 'session')
+      return refused(403, 'log in with a browser to authorize an application')
+    const client = await oauth.findClient(single(query, 'client_id') ?? '')
+    const request = readRequest(query, client, requirePkce)
+    if ('kind' in request) return request
+    if ('error' in request)
+      return this.#back(request, { error: request.error, error_description: request.description })
+    if (!mayAccess(request.client, caller))
+      return refused(403, `You do not have access to ${request.client.description}`)
+    const granted = narrowed(request.scopes, caller, request.client)
+    if (consented === 'denied')
+      return this.#back(request, { error: 'access_denied', error_description: 'the user refused' })
+    if (consented === null && (await this.#needsConsent(request.client, user, granted))) {
+      const scopes = granted.map((raw) => ({ raw, ...describeScope(raw) }))
+      return { kind: 'consent', client: request.client, scopes }
+    }
+    const scopes = consented === null ? granted : granted.filter((one) => consented.includes(one))
+    return this.#issueCode(request, user, proof.session, scopes)
+  }
+
+  async token(body: Parameters): Promise<TokenAnswer> {
+    const { oauth, clock } = this.#deps
+    for (const [name, values] of body)
+      if (values.length > 1) return failure('invalid_request', `${name} is given more than once`)
+    const client = await this.#authenticateClient(body)
+    if (!client)
+      return failure('invalid_client', 'unknown client, or wrong client_secret in the body')
+    if (single(body, 'grant_type') !== 'authorization_code')
+      return failure('unsupported_grant_type', 'only authorization_code is supported')
+    const secret = single(body, 'code')
+    if (!secret) return failure('invalid_request', 'code is missing')
+    const code = await oauth.findCode(secret)
+    if (!code || code.clientId !== client.id) return failure('invalid_grant', 'unknown code')
+    if (code.consumed) return this.#replayed(code)
+    if (code.expiresAt <= clock()) return failure('invalid_grant', 'the code has expired')
+    return verifyCode(body, code) ?? this.#exchange(client, code)
+  }
+
+  /** Back to the client, which is known to own this redirect URI. */
+  #back({ redirectUri, state }: Target, values: Record<string, string>): Authorization {
+    const { issuer } = this.#deps
+    const query = new URLSearchParams(values)
+    if (state !== null) query.set('state', state)
+    if (issuer !== null) query.set('iss', issuer)
+    const separator = redirectUri.includes('?') ? '&' : '?'
+    return { kind: 'redirect', location: `${redirectUri}${separator}${query.toString()}` }
+  }
+
+  async #issueCode(
     request: AuthorizeRequest,
     user: User,
     session: Session,
     scopes: readonly string[],
-  ): Promise<Authorization> => {
+  ): Promise<Authorization> {
+    const { oauth, clock } = this.#deps
     const code = newSecret()
     await oauth.saveCode(code, {
       clientId: request.client.id,
@@ -115,90 +172,43 @@ export function createOauthProvider(deps: {
       codeChallengeMethod: request.codeChallengeMethod,
       expiresAt: new Date(clock().getTime() + codeLifetime),
     })
-    return back(request, { code })
+    return this.#back(request, { code })
   }
 
-  const needsConsent = async (
+  /** Own servers need none, nor does what this client was granted before. */
+  async #needsConsent(
     client: OauthClient,
     user: User,
     scopes: readonly string[],
-  ): Promise<boolean> => {
+  ): Promise<boolean> {
+    const { oauth, clock } = this.#deps
     if (client.server?.userId === user.id) return false
     const owner = ownerOf(client, user)
     const granted = expandScopes(await oauth.grantedScopes(user.id, client.id, clock()), owner)
     return ![...expandScopes(scopes, owner)].every((scope) => covers(granted, scope))
   }
 
-  return {
-    async authorize(query, caller, consented) {
-      if (!caller.user || caller.proof.kind !== 'session')
-        return {
-          kind: 'refused',
-          status: 403,
-          message: 'log in with a browser to authorize an application',
-        }
-      const client = await oauth.findClient(single(query, 'client_id') ?? '')
-      const request = readRequest(query, client, deps.requirePkce)
-      if ('kind' in request) return request
-      if ('error' in request)
-        return back(request, { error: request.error, error_description: request.description })
-      if (!mayAccess(request.client, caller))
-        return {
-          kind: 'refused',
-          status: 403,
-          message: `You do not have access to ${request.client.description}`,
-        }
-      const granted = narrowed(request.scopes, caller, request.client)
-      if (consented === 'denied')
-        return back(request, { error: 'access_denied', error_description: 'the user refused' })
-      const { user, proof } = caller
-      if (consented === null && (await needsConsent(request.client, user, granted)))
-        return {
-          kind: 'consent',
-          client: request.client,
-          scopes: granted.map((raw) => ({ raw, ...describeScope(raw) })),
-        }
-      const scopes =
-        consented === null ? granted : granted.filter((scope) => consented.includes(scope))
-      return issueCode(request, user, proof.session, scopes)
-    },
-
-    async token(body) {
-      for (const [name, values] of body)
-        if (values.length > 1)
-          return failure(400, 'invalid_request', `${name} is given more than once`)
-      const client = await authenticateClient(body)
-      if (!client)
-        return failure(401, 'invalid_client', 'unknown client, or wrong client_secret in the body')
-      if (single(body, 'grant_type') !== 'authorization_code')
-        return failure(400, 'unsupported_grant_type', 'only authorization_code is supported')
-      const secret = single(body, 'code')
-      if (!secret) return failure(400, 'invalid_request', 'code is missing')
-      const code = await oauth.findCode(secret)
-      if (!code || code.clientId !== client.id) return failure(400, 'invalid_grant', 'unknown code')
-      if (code.consumed) {
-        await tokens.revokeOfCode(code.id)
-        access.forget(code.userId)
-        return failure(400, 'invalid_grant', 'the code was used before; its tokens are revoked')
-      }
-      if (code.expiresAt <= clock()) return failure(400, 'invalid_grant', 'the code has expired')
-      return verifyCode(body, code) ?? exchange(client, code)
-    },
-  }
-
-  async function authenticateClient(body: Parameters): Promise<OauthClient | null> {
+  async #authenticateClient(body: Parameters): Promise<OauthClient | null> {
     const secret = single(body, 'client_secret') ?? ''
-    const client = await oauth.findClient(single(body, 'client_id') ?? '')
+    const client = await this.#deps.oauth.findClient(single(body, 'client_id') ?? '')
     return client && secret !== '' && matchesHash(secret, client.secretHash) ? client : null
   }
 
-  async function exchange(client: OauthClient, code: OauthCode): Promise<TokenAnswer> {
+  /** Somebody else may have the code: what it gave is taken back (RFC 9700 section 2.1.1). */
+  async #replayed(code: OauthCode): Promise<TokenAnswer> {
+    await this.#deps.tokens.revokeOfCode(code.id)
+    this.#deps.access.forget(code.userId)
+    return failure('invalid_grant', 'the code was used before; its tokens are revoked')
+  }
+
+  async #exchange(client: OauthClient, code: OauthCode): Promise<TokenAnswer> {
+    const { oauth, tokens, users, access, clock, tokenSeconds } = this.#deps
     const user = await users.findById(code.userId)
     const scopes = user && !user.blocked ? await access.scopesOf(user) : null
     if (!user || !scopes || !mayAccess(client, { user, scopes }))
-      return failure(400, 'invalid_grant', 'the user has no access any more')
+      return failure('invalid_grant', 'the user has no access any more')
     if (!(await oauth.consumeCode(code.id, clock())))
-      return failure(400, 'invalid_grant', 'the code was used before')
+      return failure('invalid_grant', 'the code was used before')
     const { secret } = await tokens.issue(
       {
         userId: user.id,
@@ -212,12 +222,8 @@ export function createOauthProvider(deps: {
       },
       clock(),
     )
-    return {
-      kind: 'token',
-      accessToken: secret,
-      expiresInSeconds: tokenSeconds,
-      scope: code.scopes.join(' '),
-    }
+    const scope = code.scopes.join(' ')
+    return { kind: 'token', accessToken: secret, expiresInSeconds: tokenSeconds, scope }
   }
 }
 
@@ -233,7 +239,7 @@ function readRequest(
   client: OauthClient | null,
   requirePkce: boolean,
 ): AuthorizeRequest | Refusal | RedirectError {
-  const refuse = (message: string): Refusal => ({ kind: 'refused', status: 400, message })
+  const refuse = (message: string): Refusal => refused(400, message)
   for (const [name, values] of query)
     if (values.length > 1) return refuse(`The parameter ${name} is given more than once`)
   if (!client)
@@ -342,26 +348,30 @@ function ownerOf(client: OauthClient, user: User): ScopeOwner {
 function verifyCode(body: Parameters, code: OauthCode): TokenAnswer | null {
   const redirectUri = single(body, 'redirect_uri')
   if (redirectUri !== null && redirectUri !== code.redirectUri)
-    return failure(400, 'invalid_request', 'redirect_uri is not the one of the authorization')
+    return failure('invalid_request', 'redirect_uri is not the one of the authorization')
   const verifier = single(body, 'code_verifier')
   if (code.codeChallenge === null)
     return verifier === null
       ? null
-      : failure(400, 'invalid_grant', 'a code_verifier without a code_challenge')
-  if (verifier === null) return failure(400, 'invalid_request', 'code_verifier is missing')
+      : failure('invalid_grant', 'a code_verifier without a code_challenge')
+  if (verifier === null) return failure('invalid_request', 'code_verifier is missing')
   const challenge =
     code.codeChallengeMethod === 'S256'
       ? createHash('sha256').update(verifier).digest('base64url')
       : verifier
   return sameText(challenge, code.codeChallenge)
     ? null
-    : failure(400, 'invalid_grant', 'wrong code_verifier')
+    : failure('invalid_grant', 'wrong code_verifier')
 }
 
 function single(parameters: Parameters, name: string): string | null {
   return parameters.get(name)?.[0] ?? null
 }
 
-function failure(status: 400 | 401, error: string, description: string): TokenAnswer {
-  return { kind: 'error', status, error, description }
+function failure(error: string, description: string): TokenAnswer {
+  return { kind: 'error', status: error === 'invalid_client' ? 401 : 400, error, description }
+}
+
+function refused(status: 400 | 403, message: string): Refusal {
+  return { kind: 'refused', status, message }
 }
