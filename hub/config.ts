@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import type { z } from 'zod'
 import type { AuthenticatorDriver } from '../packages/core/authenticator.ts'
 import type { ProxyDriver } from '../packages/core/proxy.ts'
+import { nameKey } from '../packages/core/slug.ts'
 import type { SpawnerDriver } from '../packages/core/spawner.ts'
 import { allowRule, type Check, refusals, unmatchableNames } from './config/checks.ts'
 import {
@@ -16,7 +17,7 @@ import {
 } from './config/decode.ts'
 import type { Problem } from './config/problems.ts'
 import { authenticatorSchema, hubSchema, proxySchema, spawnerSchema } from './config/schema.ts'
-import { asPrefix, normaliseName } from './config/values.ts'
+import { asPrefix } from './config/values.ts'
 
 export { describeProblem, type Problem } from './config/problems.ts'
 export type { PostAuthHook, PreSpawnHook, SpawnRequest } from './config/schema.ts'
@@ -149,7 +150,7 @@ export function quickStartConfig(account: {
   readonly userName: string
   readonly isRoot: boolean
 }): ConfigInput {
-  const userName = normaliseName(account.userName)
+  const userName = nameKey(account.userName)
   return {
     hub: { adminUsers: [userName], cleanupServers: true, cleanupProxy: true },
     authenticator: {

@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { homedir, userInfo } from 'node:os'
 import { join, sep } from 'node:path'
-import { describeError } from '../packages/core/errors.ts'
+import { ClientError } from '../packages/client/index.ts'
+import { describeError, HubError } from '../packages/core/errors.ts'
 import { packageRoot } from '../packages/process/program.ts'
 import { parseArguments } from './commands/arguments.ts'
 import { type CommandContext, type StopSignal, UsageError } from './commands/command.ts'
@@ -91,10 +92,12 @@ async function main(args: readonly string[]): Promise<number> {
   })
 }
 
+/** One line; what nobody foresaw comes with a hint at the rest. */
 function report(error: unknown): number {
-  const showStack = process.argv.includes('--debug') && error instanceof Error
-  warn(`portico: ${describeError(error)}`)
-  if (showStack) warn(String(error.stack))
+  const debug = process.argv.includes('--debug')
+  const isForeseen = [HubError, ClientError, UsageError].some((kind) => error instanceof kind)
+  warn(`portico: ${describeError(error)}${isForeseen || debug ? '' : ' (--debug says where)'}`)
+  if (debug && error instanceof Error) warn(String(error.stack))
   return error instanceof UsageError ? 2 : 1
 }
 

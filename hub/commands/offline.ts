@@ -19,7 +19,7 @@ export async function withDatabase<Result>(
   const file = existingDatabase(dataDir)
   return withLock(dataDir, async () => {
     await using database = await openDatabase(file)
-    return use(database)
+    return await use(database)
   })
 }
 

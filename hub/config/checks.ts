@@ -1,5 +1,6 @@
+import { nameKey } from '../../packages/core/slug.ts'
 import type { Config } from '../config.ts'
-import { isLoopback, normaliseName } from './values.ts'
+import { isLoopback } from './values.ts'
 
 /** What a check found; `fatal` ones keep the hub from starting. */
 export interface Finding {
@@ -164,7 +165,7 @@ function* blockedTwice(
   blocked: string,
   lists: readonly { readonly name: string; readonly users: readonly string[] }[],
 ): Iterable<Finding> {
-  const normal = normaliseName(blocked)
+  const normal = nameKey(blocked)
   if (normal !== blocked) {
     yield {
       path,
@@ -172,7 +173,7 @@ function* blockedTwice(
     }
   }
   for (const { name, users } of lists) {
-    if (!users.some((user) => normaliseName(user) === normal)) continue
+    if (!users.some((user) => nameKey(user) === normal)) continue
     yield { path, message: `'${blocked}' is also in ${name}: remove it from one of the two` }
   }
 }
@@ -182,10 +183,10 @@ const userMap: Check = {
   *find({ authenticator: { base } }) {
     for (const [from, to] of Object.entries(base.usernameMap)) {
       const path = `authenticator.usernameMap.${from}`
-      if (normaliseName(from) !== from) {
+      if (nameKey(from) !== from) {
         yield {
           path,
-          message: `never applies, since names are put in lower case first: write '${normaliseName(from)}'`,
+          message: `never applies, since names are put in lower case first: write '${nameKey(from)}'`,
         }
       }
       if (to !== from && Object.hasOwn(base.usernameMap, to)) {
@@ -240,7 +241,7 @@ export const unmatchableNames: Check = {
     }
     for (const [path, users] of Object.entries(lists)) {
       for (const [index, name] of users.entries()) {
-        const normal = normaliseName(name)
+        const normal = nameKey(name)
         if (normal === name) continue
         yield {
           path: `${path}[${index}]`,

@@ -1,10 +1,5 @@
 import { z } from 'zod'
 
-/** Names as the login pipeline compares them: lower case, NFC (spec: `normalize_username`). */
-export function normaliseName(name: string): string {
-  return name.normalize('NFC').toLowerCase()
-}
-
 /** True when only this machine can reach `hostname` (as `URL.hostname` spells it). */
 export function isLoopback(hostname: string): boolean {
   return (
