@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { authenticators } from '../authenticators/index.ts'
 import { describeError, HubError } from '../packages/core/errors.ts'
 import { defaultRoles } from '../packages/core/scopes.ts'
+import { nameKey } from '../packages/core/slug.ts'
 import type { Proxy } from '../packages/core/proxy.ts'
 import type { ServerContext } from '../packages/core/spawner.ts'
 import { configurableHttpProxy } from '../proxy/client.ts'
@@ -186,7 +187,8 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
   if (ended > 0) log.warn(`the cookie secret has changed: ${ended} logins have ended`)
   const events = createEvents()
   recordAudit(events, auditStore(database), log, clock)
-  const access = createAccess({ users, tokens, sessions, clock })
+  const blocked = new Set(config.authenticator.base.blockedUsers.map(nameKey))
+  const access = createAccess({ users, tokens, sessions, clock, blocked })
   const resolution = config.hub.activityResolution
   const activity = createActivity({ users, servers: serverRows, tokens, log, resolution })
   const { driver, options } = config.authenticator

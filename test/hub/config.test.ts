@@ -97,12 +97,15 @@ describe('a config', () => {
     assert.equal(hub.dataDir, '/etc/state')
   })
 
-  test('anchors the pattern of user names at the start', async () => {
+  test('takes the pattern of user names for the whole name', async () => {
     const { authenticator } = await accepted({
-      authenticator: { ...dummy, usernamePattern: 'a|b' },
+      authenticator: { ...dummy, usernamePattern: 'a|ab' },
     })
     const pattern = authenticator.base.usernamePattern
-    assert.deepEqual([pattern?.test('bx'), pattern?.test('xb')], [true, false])
+    assert.deepEqual(
+      [pattern?.test('ab'), pattern?.test('xab'), pattern?.test('abx')],
+      [true, false, false],
+    )
   })
 
   test('lets in users of the database when somebody is allowed by name, unless told otherwise', async () => {
