@@ -35,11 +35,7 @@ const otherLimit = 4096
 /** Milliseconds an authenticator may take. */
 const patience = 30_000
 
-/**
- * The login pipeline in JupyterHub's order: authenticate, normalise, validate, blocked, allowed,
- * the spawner's word, admin, hook, then the user row, the session and its secret.
- */
-export function createLogin(deps: {
+export interface LoginDeps {
   readonly authenticator: Authenticator
   readonly provider: string
   readonly options: AuthenticatorOptions
@@ -53,21 +49,66 @@ export function createLogin(deps: {
   readonly spawnerRefusal: (userName: string) => Promise<string | null>
   readonly sessionDays: number
   readonly cookieKeyId: string
-}): Login {
-  const { authenticator, options, users, sessions, access, events, log, clock } = deps
-  const keys = (names: Iterable<string>): ReadonlySet<string> => new Set([...names].map(nameKey))
-  const blocked = keys(options.blockedUsers)
-  const admins = keys(options.adminUsers)
-  const allowed = keys(options.allowedUsers)
+}
 
-  const admits = async (userName: string) => {
+export function createLogin(deps: LoginDeps): Login {
+  return new LoginPipeline(deps)
+}
+
+/**
+ * The login pipeline in JupyterHub's order: authenticate, normalise, validate, blocked, allowed,
+ * the spawner's word, admin, hook, then the user row, the session and its secret.
+ */
+class LoginPipeline implements Login {
+  readonly #deps: LoginDeps
+  readonly #blocked: ReadonlySet<string>
+  readonly #admins: ReadonlySet<string>
+  readonly #allowed: ReadonlySet<string>
+
+  constructor(deps: LoginDeps) {
+    const keys = (names: Iterable<string>): ReadonlySet<string> => new Set([...names].map(nameKey))
+    this.#deps = deps
+    this.#blocked = keys(deps.options.blockedUsers)
+    this.#admins = keys(deps.options.adminUsers)
+    this.#allowed = keys(deps.options.allowedUsers)
+  }
+
+  async attempt(request: LoginRequest): Promise<LoggedIn | null> {
+    checkSizes(request.form)
+    const { log, events } = this.#deps
+    const peer = request.peerAddress
+    const typed = shortName(request.form['username'] ?? '')
+    const signal = AbortSignal.any([request.signal, AbortSignal.timeout(patience)])
+    const found = await this.#identify({ ...request, signal }).catch(describeError)
+    if (typeof found === 'string') {
+      log.warn(`login failed for ${JSON.stringify(typed)}`, { peer, reason: found })
+      events.emit({ kind: 'login-failed', user: typed, peer, reason: found })
+      return null
+    }
+    const loggedIn = await this.#openSession(await this.#ensureUser(found))
+    const user = loggedIn.user.name
+    log.info(`${user} logged in`, { peer })
+    events.emit({ kind: 'login', user, peer })
+    return loggedIn
+  }
+
+  async end(user: User, session: Session, peer: string): Promise<void> {
+    const { sessions, access, log, events } = this.#deps
+    await sessions.delete(session.id)
+    access.forget(user.id)
+    log.info(`${user.name} logged out`, { peer })
+    events.emit({ kind: 'logout', user: user.name, peer })
+  }
+
+  async admits(userName: string): Promise<{ readonly allowed: boolean; readonly rule: string }> {
+    const { options, users } = this.#deps
     const key = nameKey(userName)
-    if (blocked.has(key)) return { allowed: false, rule: 'authenticator.blockedUsers' }
+    if (this.#blocked.has(key)) return { allowed: false, rule: 'authenticator.blockedUsers' }
     const known = await users.findByName(userName)
     if (known?.blocked) return { allowed: false, rule: 'the account is blocked' }
     if (options.allowAll) return { allowed: true, rule: 'authenticator.allowAll' }
-    if (allowed.has(key)) return { allowed: true, rule: 'authenticator.allowedUsers' }
-    if (allowed.size > 0 && admins.has(key))
+    if (this.#allowed.has(key)) return { allowed: true, rule: 'authenticator.allowedUsers' }
+    if (this.#allowed.size > 0 && this.#admins.has(key))
       return { allowed: true, rule: 'authenticator.adminUsers' }
     if (options.allowExistingUsers && known)
       return { allowed: true, rule: 'authenticator.allowExistingUsers' }
@@ -75,91 +116,58 @@ export function createLogin(deps: {
   }
 
   /** The identity under its name here, or why it may not come in. */
-  const decide = async (identity: Identity): Promise<Identity | string> => {
-    const userName = normalise(identity.userName, options.usernameMap)
+  async #identify(request: LoginRequest): Promise<Identity | string> {
+    const { authenticator, options, spawnerRefusal } = this.#deps
+    const verdict = await authenticator.authenticate(request)
+    if (verdict.kind === 'denied') return verdict.reason
+    const userName = normalise(verdict.identity.userName, options.usernameMap)
     const invalid = invalidName(userName, options.usernamePattern)
-    if (invalid) return invalid
-    const { allowed: mayEnter, rule } = await admits(userName)
-    if (!mayEnter) return rule
-    const refusal = await deps.spawnerRefusal(userName)
+    if (invalid !== null) return invalid
+    const { allowed, rule } = await this.admits(userName)
+    if (!allowed) return rule
+    const refusal = await spawnerRefusal(userName)
     if (refusal !== null) return refusal
-    const admin = identity.admin ?? (admins.has(nameKey(userName)) ? true : undefined)
-    const decided: Identity = { ...identity, userName, ...(admin === undefined ? {} : { admin }) }
+    const admin = verdict.identity.admin ?? (this.#admins.has(nameKey(userName)) || undefined)
+    const { admin: _undecided, ...identity } = verdict.identity
+    const decided = { ...identity, userName, ...(admin === undefined ? {} : { admin }) }
     if (!options.postAuthHook) return decided
     return (await options.postAuthHook(decided)) ?? 'refused by authenticator.postAuthHook'
   }
 
-  const authenticate = async (request: LoginRequest): Promise<Identity | string> => {
-    const verdict = await authenticator.authenticate(request)
-    return verdict.kind === 'denied' ? verdict.reason : decide(verdict.identity)
-  }
-
-  const ensureUser = async (identity: Identity): Promise<User> => {
-    const found = await users.findByName(identity.userName)
-    const user =
-      found ??
-      (await users.create(identity.userName, { admin: identity.admin ?? false, now: clock() })) ??
-      (await users.findByName(identity.userName))
-    if (!user)
-      throw new HubError('unavailable', `the user ${identity.userName} could not be stored`)
-    if (!found) {
+  async #ensureUser(identity: Identity): Promise<User> {
+    const { users, access, events, authenticator, clock } = this.#deps
+    const { userName, admin, userInfo } = identity
+    const found = await users.findByName(userName)
+    const made = found
+      ? null
+      : await users.create(userName, { admin: admin ?? false, now: clock() })
+    const user = found ?? made ?? (await users.findByName(userName))
+    if (!user) throw new HubError('unavailable', `the user ${userName} could not be stored`)
+    if (made) {
       events.emit({ kind: 'user-created', user: user.name, by: 'login' })
       await authenticator.addUser?.(user.name)
     }
-    if (identity.admin !== undefined && identity.admin !== user.admin) {
-      await users.setAdmin(user.name, identity.admin)
-      events.emit({ kind: 'admin-changed', user: user.name, admin: identity.admin, by: 'login' })
+    if (admin !== undefined && admin !== user.admin) {
+      await users.setAdmin(user.name, admin)
+      events.emit({ kind: 'admin-changed', user: user.name, admin, by: 'login' })
     }
-    if (identity.userInfo) await users.setUserInfo(user.id, identity.userInfo)
+    if (userInfo) await users.setUserInfo(user.id, userInfo)
     access.forget(user.id)
     return user
   }
 
-  const openSession = async (user: User): Promise<LoggedIn> => {
+  async #openSession(user: User): Promise<LoggedIn> {
+    const { sessions, clock, sessionDays, cookieKeyId, provider } = this.#deps
     const now = clock()
     const { session, secret } = await sessions.create({
       userId: user.id,
       browserSessionId: randomBytes(16).toString('hex'),
       createdAt: now,
-      expiresAt: new Date(now.getTime() + deps.sessionDays * 86_400_000),
-      cookieKeyId: deps.cookieKeyId,
-      provider: deps.provider,
+      expiresAt: new Date(now.getTime() + sessionDays * 86_400_000),
+      cookieKeyId,
+      provider,
     })
     return { user, session, secret }
-  }
-
-  return {
-    admits,
-
-    async attempt(request) {
-      checkSizes(request.form)
-      const typed = shortName(request.form['username'] ?? '')
-      const limited = {
-        ...request,
-        signal: AbortSignal.any([request.signal, AbortSignal.timeout(patience)]),
-      }
-      const found = await authenticate(limited).catch((error: unknown) => describeError(error))
-      if (typeof found === 'string') {
-        log.warn(`login failed for ${JSON.stringify(typed)}`, {
-          peer: request.peerAddress,
-          reason: found,
-        })
-        events.emit({ kind: 'login-failed', user: typed, peer: request.peerAddress, reason: found })
-        return null
-      }
-      const user = await ensureUser(found)
-      const loggedIn = await openSession(user)
-      log.info(`${user.name} logged in`, { peer: request.peerAddress })
-      events.emit({ kind: 'login', user: user.name, peer: request.peerAddress })
-      return loggedIn
-    },
-
-    async end(user, session, peer) {
-      await sessions.delete(session.id)
-      access.forgetAll()
-      log.info(`${user.name} logged out`, { peer })
-      events.emit({ kind: 'logout', user: user.name, peer })
-    },
   }
 }
 
@@ -177,8 +185,7 @@ export function invalidName(name: string, pattern: RegExp | null): string | null
   if (name.trim() !== name) return 'the name begins or ends with a space'
   if (/[\p{Cc}\p{Cs}\p{Cf}]/u.test(name)) return 'the name holds control characters'
   if (name === '.' || name === '..') return `the name is ${name}`
-  if (pattern && !pattern.test(name))
-    return 'the name does not match authenticator.usernamePattern'
+  if (pattern && !pattern.test(name)) return 'the name does not match authenticator.usernamePattern'
   return null
 }
 
