@@ -1,0 +1,39 @@
+import { writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { BenchError } from './contender.ts'
+import { helpText, readOptions } from './options.ts'
+import { table } from './report.ts'
+import { runBench } from './run.ts'
+import { subjects } from './subjects/index.ts'
+
+/** Longest time that a run may take, in ms. */
+const limit = { quick: 150_000, full: 300_000 }
+
+process.exitCode = await main().catch((error: unknown) => {
+  if (!(error instanceof BenchError)) throw error
+  console.error(`bench: ${error.message}`)
+  return 1
+})
+
+async function main(): Promise<number> {
+  const options = readOptions(process.argv.slice(2), process.env, subjects)
+  if (!options) {
+    console.log(helpText(subjects))
+    return 0
+  }
+  const end = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => end.abort(`stopped by ${signal}`))
+  const most = options.isQuick ? limit.quick : limit.full
+  const timer = setTimeout(() => end.abort(`not done within ${most / 1000} s`), most).unref()
+  const note = (line: string): void => console.error(`bench: ${line}`)
+  const { contenders, rows } = await runBench(options, note, end.signal)
+  clearTimeout(timer)
+  console.log(table(rows, contenders))
+  if (options.jsonFile !== null) {
+    const machine = { node: process.version, cpus: cpus().length }
+    const content = { at: new Date().toISOString(), machine, contenders, rows }
+    writeFileSync(options.jsonFile, `${JSON.stringify(content, null, 2)}\n`)
+  }
+  return 0
+}

@@ -1,0 +1,39 @@
+import type { BenchHub } from './contender.ts'
+import { cpuOf } from './process-figures.ts'
+import type { Bench, Figure } from './subject.ts'
+
+/** Figures of one kind of request: how many a second, and what each costs the hub and the proxy. */
+export async function measureRequests(
+  { hub, load, isQuick }: Bench,
+  request: {
+    readonly label: string
+    readonly url: URL
+    readonly headers: Readonly<Record<string, string>>
+    readonly connections: number
+  },
+): Promise<readonly Figure[]> {
+  const { label, url, headers, connections } = request
+  const plan = { url: url.href, headers, connections }
+  await load.run({ ...plan, seconds: 0.3 })
+  const before = cpuOfAll(hub)
+  const { requests, seconds, p99 } = await load.run({ ...plan, seconds: isQuick ? 1 : 2 })
+  const after = cpuOfAll(hub)
+  const figures: Figure[] = [
+    { label, value: requests / seconds, unit: '1/s' },
+    { label: `${label}: 99th percentile`, value: p99, unit: 'ms' },
+  ]
+  if (!before || !after) return figures
+  const cpu = (who: 'hub' | 'proxy'): Figure => ({
+    label: `${label}: ${who} CPU each`,
+    value: (after[who] - before[who]) / requests,
+    unit: 'ms',
+  })
+  const goesThroughProxy = url.origin === hub.front.origin
+  return [...figures, cpu('hub'), ...(goesThroughProxy ? [cpu('proxy')] : [])]
+}
+
+function cpuOfAll({
+  processes,
+}: BenchHub): { readonly hub: number; readonly proxy: number } | null {
+  return processes && { hub: cpuOf(processes.hub), proxy: cpuOf(processes.proxy) }
+}
