@@ -1,7 +1,7 @@
 const secretName = /(?:password|passphrase|secret|token|key|credentials?)s?$/i
 
 /** True for options and variables whose values are secrets, going by their names. */
-export function isSecretName(name: string): boolean {
+function isSecretName(name: string): boolean {
   return secretName.test(name)
 }
 
