@@ -12,7 +12,7 @@ import type { HubControl } from './api/hub.ts'
 import { type AppParts, createApp, createSocketApp } from './app.ts'
 import type { Config, Drivers } from './config.ts'
 import { createAccess } from './domain/access.ts'
-import { createActivity } from './domain/activity.ts'
+import { Activity } from './domain/activity.ts'
 import { createLogin } from './domain/login.ts'
 import { createOauthProvider } from './domain/oauth-provider.ts'
 import { createRoutes, type Routes } from './domain/routes.ts'
@@ -139,6 +139,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   const stopping = new Stopping()
   const control = createControl({ options, core, database, state, urls, stopping })
   const parts = createParts({ options, core, servers, routes, control, urls, log })
+  await servers.recall()
   listener.serve(createApp(parts))
   const socket = await listenOnSocket(
     join(dataDir, 'hub.sock'),
@@ -146,6 +147,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   )
   closers.add(() => close(socket))
 
+  closers.add(() => (state.isProxyUp ? null : proxy.stop({ andProcess: hub.cleanupProxy })))
   const adopted = servers.adopt(hub.initSpawnersTimeout).then(() => (state.isAdopted = true))
   await Promise.all([adopted, proxy.start(AbortSignal.timeout(startPatience))])
   await routes.restore()
@@ -190,7 +192,7 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
   const blocked = new Set(config.authenticator.base.blockedUsers.map(nameKey))
   const access = createAccess({ users, tokens, sessions, clock, blocked })
   const resolution = config.hub.activityResolution
-  const activity = createActivity({ users, servers: serverRows, tokens, log, resolution })
+  const activity = new Activity({ users, servers: serverRows, tokens, log, resolution })
   const { driver, options } = config.authenticator
   const authenticator = await driver.create(options)
   return {

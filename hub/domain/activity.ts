@@ -4,88 +4,96 @@ import type { UserStore } from '../store/users.ts'
 import { describeError } from '../../packages/core/errors.ts'
 import type { Log } from '../log.ts'
 
-/**
- * When users, servers and tokens were last active. Kept in memory and written in batches: a crash
- * loses at most one interval of it.
- */
-export interface Activity {
-  user(id: number, at: Date): void
-  server(id: number, at: Date): void
-  token(id: number, at: Date): void
-  /** The latest known time, written or not. */
-  latest(kind: 'user' | 'server' | 'token', id: number, stored: Date | null): Date | null
-  flush(): Promise<void>
-  stop(): Promise<void>
-}
+type Kind = 'user' | 'server' | 'token'
 
 /** Milliseconds between two writes. */
 const interval = 5000
 
-export function createActivity(deps: {
+/** Written times that are remembered, per kind. */
+const memory = 100_000
+
+/**
+ * When users, servers and tokens were last active. Kept in memory and written in batches: a crash
+ * loses at most one interval of it.
+ */
+export class Activity {
+  readonly #deps: ActivityDeps
+  readonly #waiting = kinds()
+  readonly #written = kinds()
+  readonly #timer: NodeJS.Timeout
+
+  constructor(deps: ActivityDeps) {
+    this.#deps = deps
+    this.#timer = setInterval(() => void this.#write(), interval).unref()
+  }
+
+  user(id: number, at: Date): void {
+    this.#note('user', id, at)
+  }
+
+  server(id: number, at: Date): void {
+    this.#note('server', id, at)
+  }
+
+  token(id: number, at: Date): void {
+    this.#note('token', id, at)
+  }
+
+  /** The latest known time, written or not. */
+  latest(kind: Kind, id: number, stored: Date | null): Date | null {
+    const known = this.#waiting[kind].get(id) ?? this.#written[kind].get(id)
+    return !known || (stored && stored > known) ? stored : known
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer)
+    await this.#write()
+  }
+
+  #note(kind: Kind, id: number, at: Date): void {
+    const last = this.#waiting[kind].get(id) ?? this.#written[kind].get(id)
+    if (last && at.getTime() - last.getTime() < this.#deps.resolution * 1000) return
+    this.#waiting[kind].set(id, at)
+  }
+
+  async #write(): Promise<void> {
+    const { users, servers, tokens, log } = this.#deps
+    try {
+      await this.#writeKind('user', (entries) => users.recordActivity(entries))
+      await this.#writeKind('server', (entries) => servers.recordActivity(entries))
+      await this.#writeKind('token', (entries) => tokens.recordUse(entries))
+    } catch (error) {
+      log.warn('activity was not written', { error: describeError(error) })
+    }
+  }
+
+  /** What cannot be written waits for the next time. */
+  async #writeKind(kind: Kind, write: (entries: Times) => Promise<void>): Promise<void> {
+    const entries = this.#waiting[kind]
+    if (entries.size === 0) return
+    this.#waiting[kind] = new Map()
+    try {
+      await write(entries)
+    } catch (error) {
+      this.#waiting[kind] = new Map([...entries, ...this.#waiting[kind]])
+      throw error
+    }
+    if (this.#written[kind].size > memory) this.#written[kind].clear()
+    for (const [id, at] of entries) this.#written[kind].set(id, at)
+  }
+}
+
+interface ActivityDeps {
   readonly users: UserStore
   readonly servers: ServerStore
   readonly tokens: TokenStore
   readonly log: Log
-  /** Seconds; activity closer than this to the last written one is dropped. */
+  /** Seconds; activity closer than this to the last one is dropped. */
   readonly resolution: number
-}): Activity {
-  const { users, servers, tokens, log, resolution } = deps
-  const waiting = {
-    user: new Map<number, Date>(),
-    server: new Map<number, Date>(),
-    token: new Map<number, Date>(),
-  }
-  const written = {
-    user: new Map<number, Date>(),
-    server: new Map<number, Date>(),
-    token: new Map<number, Date>(),
-  }
+}
 
-  const note = (kind: keyof typeof waiting, id: number, at: Date): void => {
-    const last = waiting[kind].get(id) ?? written[kind].get(id)
-    if (last && at.getTime() - last.getTime() < resolution * 1000) return
-    waiting[kind].set(id, at)
-  }
+type Times = ReadonlyMap<number, Date>
 
-  const take = (kind: keyof typeof waiting): ReadonlyMap<number, Date> => {
-    const entries = waiting[kind]
-    waiting[kind] = new Map()
-    if (written[kind].size > 100_000) written[kind].clear()
-    for (const [id, at] of entries) written[kind].set(id, at)
-    return entries
-  }
-
-  const flush = async (): Promise<void> => {
-    const batches = [
-      [take('user'), users],
-      [take('server'), servers],
-    ] as const
-    const used = take('token')
-    for (const [entries, store] of batches)
-      if (entries.size > 0) await store.recordActivity(entries)
-    if (used.size > 0) await tokens.recordUse(used)
-  }
-
-  const timer = setInterval(() => {
-    flush().catch((error: unknown) =>
-      log.warn('activity was not written', { error: describeError(error) }),
-    )
-  }, interval)
-  timer.unref()
-
-  return {
-    user: (id, at) => note('user', id, at),
-    server: (id, at) => note('server', id, at),
-    token: (id, at) => note('token', id, at),
-    latest(kind, id, stored) {
-      const known = waiting[kind].get(id) ?? written[kind].get(id)
-      if (!known || (stored && stored > known)) return stored
-      return known
-    },
-    flush,
-    async stop() {
-      clearInterval(timer)
-      await flush()
-    },
-  }
+function kinds(): Record<Kind, Map<number, Date>> {
+  return { user: new Map(), server: new Map(), token: new Map() }
 }
