@@ -30,39 +30,17 @@ export interface Tokens {
   revoke(user: User, token: Token, by: string): Promise<void>
 }
 
-export function createTokens(deps: {
+export interface TokensDeps {
   readonly store: TokenStore
   readonly access: Access
   readonly events: Events
   readonly clock: () => Date
   /** Seconds; 0 is no cap. */
   readonly longestLife: number
-}): Tokens {
+}
+
+export function createTokens(deps: TokensDeps): Tokens {
   const { store, access, events, clock, longestLife } = deps
-
-  const expiry = (seconds: number | null): Date | null => {
-    const wanted = seconds === null || seconds === 0 ? null : seconds
-    if (longestLife > 0 && wanted !== null && wanted > longestLife)
-      throw new HubError('invalid_request', `expires_in must not exceed ${longestLife}`)
-    const life = wanted ?? (longestLife > 0 ? longestLife : null)
-    return life === null ? null : new Date(clock().getTime() + life * 1000)
-  }
-
-  const checkScopes = async (user: User, scopes: readonly string[]): Promise<void> => {
-    const unknown = scopes.filter((scope) => !isScope(scope))
-    if (unknown.length > 0)
-      throw new HubError('invalid_request', `unknown scopes: ${unknown.join(', ')}`)
-    if (scopes.includes('inherit')) return
-    const [owned, groups] = await Promise.all([access.scopesOf(user), access.groupsOf(user.name)])
-    const groupsOf = (name: string): readonly string[] => (name === user.name ? groups : [])
-    const wanted = [...expandScopes(scopes, { userName: user.name })]
-    const excess = wanted.filter((scope) => !covers(owned, scope, groupsOf))
-    if (excess.length > 0)
-      throw new HubError(
-        'invalid_request',
-        `Not assigning requested scopes ${excess.join(', ')}: ${user.name} does not have them`,
-      )
-  }
 
   const byId = async (user: User, id: number): Promise<ListedToken> => {
     const token = (await store.ofUser(user.id, clock())).find((candidate) => candidate.id === id)
@@ -76,12 +54,10 @@ export function createTokens(deps: {
 
     async create(user, { note, expiresInSeconds, scopes }, by) {
       const raw = scopes ?? ['inherit']
-      const expiresAt = expiry(expiresInSeconds)
-      await checkScopes(user, raw)
-      const { id, secret } = await store.issue(
-        { userId: user.id, scopes: raw, note, expiresAt },
-        clock(),
-      )
+      const expiresAt = expiry(expiresInSeconds, longestLife, clock())
+      await checkScopes(access, user, raw)
+      const wanted = { userId: user.id, scopes: raw, note, expiresAt }
+      const { id, secret } = await store.issue(wanted, clock())
       events.emit({ kind: 'token-issued', user: user.name, by })
       return { token: await byId(user, id), secret }
     },
@@ -94,4 +70,30 @@ export function createTokens(deps: {
       events.emit({ kind: 'token-revoked', user: user.name, by })
     },
   }
+}
+
+/** When a token made now ends: the cap also holds for those who ask for no end. */
+function expiry(seconds: number | null, longestLife: number, now: Date): Date | null {
+  const wanted = seconds === null || seconds === 0 ? null : seconds
+  if (longestLife > 0 && wanted !== null && wanted > longestLife)
+    throw new HubError('invalid_request', `expires_in must not exceed ${longestLife}`)
+  const life = wanted ?? (longestLife > 0 ? longestLife : null)
+  return life === null ? null : new Date(now.getTime() + life * 1000)
+}
+
+/** A token never gets what its owner does not have. */
+async function checkScopes(access: Access, user: User, scopes: readonly string[]): Promise<void> {
+  const unknown = scopes.filter((scope) => !isScope(scope))
+  if (unknown.length > 0)
+    throw new HubError('invalid_request', `unknown scopes: ${unknown.join(', ')}`)
+  if (scopes.includes('inherit')) return
+  const [owned, groups] = await Promise.all([access.scopesOf(user), access.groupsOf(user.name)])
+  const groupsOf = (name: string): readonly string[] => (name === user.name ? groups : [])
+  const wanted = [...expandScopes(scopes, { userName: user.name })]
+  const excess = wanted.filter((scope) => !covers(owned, scope, groupsOf))
+  if (excess.length > 0)
+    throw new HubError(
+      'invalid_request',
+      `Not assigning requested scopes ${excess.join(', ')}: ${user.name} does not have them`,
+    )
 }
