@@ -46,43 +46,55 @@ export function createRoutes(deps: {
       throw new HubError('invalid_request', `${url.origin} is the hub or its proxy, not a server`)
   }
 
+  const turns = new Map<string, Promise<void>>()
+
+  /** Tells the proxy what is wanted of one route by then: changes of the same route wait for each other. */
+  const settle = (routespec: string): Promise<void> => {
+    const before = turns.get(routespec) ?? Promise.resolve()
+    const turn = before
+      .catch(() => {})
+      .then(() => {
+        const route = wanted.get(routespec)
+        return route ? proxy.add(route) : proxy.delete(routespec)
+      })
+    const forget = (): void => {
+      if (turns.get(routespec) === turn) turns.delete(routespec)
+    }
+    turns.set(routespec, turn)
+    turn.then(forget, forget)
+    return turn
+  }
+
   const mend = async (reported: readonly ReportedRoute[]): Promise<void> => {
     const actual = new Map(reported.map((route) => [route.routespec, route]))
-    for (const route of wanted.values())
+    for (const route of [...wanted.values()])
       if (actual.get(route.routespec)?.target !== route.target) {
         log.warn('the proxy lacked a route or had another target', { route: route.routespec })
-        await proxy.add(route)
+        await settle(route.routespec)
       }
     for (const { routespec } of reported)
       if (!wanted.has(routespec)) {
         log.warn('the proxy had a route that should be gone', { route: routespec })
-        await proxy.delete(routespec)
+        await settle(routespec)
       }
-  }
-
-  const restoreIfWanted = async (routespec: string): Promise<void> => {
-    const again = wanted.get(routespec)
-    if (again) await proxy.add(again).catch(() => {})
   }
 
   return {
     async add(route) {
       if (route.data['hub'] !== true) checkTarget(route)
       wanted.set(route.routespec, route)
-      await proxy.add(route)
+      await settle(route.routespec)
     },
 
     async remove(routespec) {
       if (!wanted.delete(routespec)) return
-      const removed = proxy.delete(routespec).catch((error: unknown) => {
+      const removed = settle(routespec).catch((error: unknown) => {
         log.warn('a route could not be removed now', {
           route: routespec,
           error: describeError(error),
         })
       })
       await Promise.race([removed, after(removalPatience)])
-      // The server may have been started again while an unreachable proxy was waited for.
-      void removed.then(() => restoreIfWanted(routespec))
     },
 
     expect(route) {

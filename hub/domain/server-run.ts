@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describeError } from '../../packages/core/errors.ts'
-import { deferred, within } from '../../packages/core/promises.ts'
+import { after, deferred, within } from '../../packages/core/promises.ts'
 import {
   type Exit,
   type Json,
@@ -51,6 +51,9 @@ export interface RunFacts {
 
 /** Lines of the server's log that a failed start keeps. */
 const tailLines = 40
+
+/** How long a spawner may take to undo a start that is given up, in ms. */
+const abortPatience = 5000
 
 /**
  * One run of one server, from the moment its row says `starting` until its row says `stopped`.
@@ -110,8 +113,7 @@ export class ServerRun {
     if (state.kind !== 'starting') return
     state.progress.add({ progress: 0, message: 'Server requested' })
     try {
-      await beforeStart()
-      const url = await this.#startProcess()
+      const url = await this.#startProcess(beforeStart)
       await this.#deps.store.setUrl(this.row.id, this.row.generation, url.origin)
       state.progress.add({ progress: 70, message: 'Started; waiting for the server to answer' })
       await this.#becomeReady(url)
@@ -132,7 +134,6 @@ export class ServerRun {
       if (row.state === 'starting') return await this.#becomeReady(url)
       if (found.kind === 'unknown') this.#warn('kept, although its state is unknown', found.reason)
       this.#cancel.signal.throwIfAborted()
-      this.#deps.routes.expect(this.route(url))
       this.#enterReady(url)
     } catch (error) {
       if (!this.#detached && this.#state.kind === 'checking')
@@ -147,18 +148,25 @@ export class ServerRun {
    */
   async stop(exit: Exit = stoppedExit): Promise<void> {
     if (this.#ending) return
-    if (this.#state.kind === 'starting') {
-      this.#cancel.abort(new StartFailed(cancelledExit))
-      return
-    }
+    if (this.#state.kind === 'starting') return this.#cancelStart(exit)
     await this.#writeStopping()
     this.#cancel.abort(new StartFailed(cancelledExit))
     void this.#end(exit, { now: false })
   }
 
-  /** Ends the processes of a server that is being stopped without any grace. */
-  kill(): void {
-    this.#spawner.stop({ now: true }).catch(() => {})
+  async #cancelStart(exit: Exit): Promise<void> {
+    const { store, clock, timeouts } = this.#deps
+    const now = clock()
+    const deadline = new Date(now.getTime() + timeouts.stop * 1000)
+    const { id, generation } = this.row
+    await store.setState(id, generation, { state: 'stopping', now, deadline })
+    if (this.#state.kind !== 'starting') return this.stop(exit)
+    this.#cancel.abort(new StartFailed(cancelledExit))
+  }
+
+  /** Ends the processes of the server without any grace, as far as that can be done. */
+  async kill(): Promise<void> {
+    await this.#spawner.stop({ now: true }).catch(() => {})
   }
 
   /** Lets go of the server without touching it: the hub ends, the server runs on. */
@@ -192,32 +200,52 @@ export class ServerRun {
       userOptions: row.userOptions,
       saved: row.spawnerState,
       logFile,
-      save: (state: Json) => this.#deps.store.saveSpawnerState(row.id, row.generation, state),
+      save: async (state: Json) => {
+        this.#cancel.signal.throwIfAborted()
+        await this.#deps.store.saveSpawnerState(row.id, row.generation, state)
+      },
       progress: (message) => {
         if (this.#state.kind === 'starting') this.#state.progress.add({ progress: 30, message })
       },
-      exited: (exit) => {
-        if (this.#state.kind === 'ready' && !this.#detached) void this.#end(exit, { now: false })
-      },
+      exited: (exit) => this.#noticeEnd(exit),
     }
   }
 
-  async #startProcess(): Promise<URL> {
+  #noticeEnd(exit: Exit): void {
+    if (this.#detached || this.#ending) return
+    this.#cancel.abort(new StartFailed(exit))
+    if (this.#state.kind !== 'starting') void this.#end(exit, { now: false })
+  }
+
+  async #startProcess(beforeStart: () => Promise<void>): Promise<URL> {
     const { start } = this.#deps.timeouts
-    const cancel = this.#cancel
-    const timer = setTimeout(() => cancel.abort(new StartFailed(timeoutExit(start))), start * 1000)
+    const { signal } = this.#cancel
+    const late = new StartFailed(timeoutExit(start))
+    const timer = setTimeout(() => this.#cancel.abort(late), start * 1000)
+    const cancelled = aborted(signal).then(() => Promise.reject(signal.reason))
+    cancelled.catch(() => {})
     try {
-      const starting = this.#spawner.start(cancel.signal)
-      // A spawner that ignores its signal must not hold up the end of the start.
-      const givenUp = aborted(cancel.signal).then(async () => {
-        await sleep(5000, undefined, { ref: false })
-        throw cancel.signal.reason
-      })
-      givenUp.catch(() => {})
-      return await Promise.race([starting, givenUp])
+      await Promise.race([beforeStart(), cancelled])
+      signal.throwIfAborted()
+      return await this.#startOrGiveUp(signal)
     } finally {
       clearTimeout(timer)
     }
+  }
+
+  /** A spawner that ignores its signal does not hold up the end of the start. What it starts later is ended. */
+  async #startOrGiveUp(signal: AbortSignal): Promise<URL> {
+    const starting = this.#spawner.start(signal)
+    const givenUp = aborted(signal).then(async () => {
+      await after(abortPatience)
+      starting.then(
+        () => this.kill(),
+        () => {},
+      )
+      throw signal.reason
+    })
+    givenUp.catch(() => {})
+    return Promise.race([starting, givenUp])
   }
 
   async #becomeReady(url: URL): Promise<void> {
@@ -235,6 +263,7 @@ export class ServerRun {
     signal.throwIfAborted()
     const { id, generation } = this.row
     await store.setState(id, generation, { state: 'ready', now: clock(), deadline: null })
+    signal.throwIfAborted()
     this.#enterReady(url)
   }
 

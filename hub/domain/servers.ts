@@ -110,13 +110,19 @@ export class Servers {
     const current = this.run(user, name)
     if (current?.state.kind === 'starting') return current
     if (current) throw this.#refusal(current)
+    const key = `${user.id}/${name}`
+    const beginning = this.#beginning.get(key)
+    if (beginning) return beginning
+    if (this.#isClosed) throw new HubError('unavailable', 'the hub is stopping', { retryAfter: 5 })
     this.#checkLimits()
-    if (this.#reserved.has(`${user.id}/${name}`))
-      throw new HubError('server_pending', `the server of ${user.name} is being started already`)
-    return this.#begin(user, name, userOptions)
+    const begun = this.#begin(user, name, userOptions).finally(() => this.#beginning.delete(key))
+    this.#beginning.set(key, begun)
+    return begun
   }
 
-  readonly #reserved = new Set<string>()
+  /** Starts that are not written down yet. */
+  readonly #beginning = new Map<string, Promise<ServerRun>>()
+  #isClosed = false
 
   /** Asks every running server of the user whether it still runs. */
   async check(user: User): Promise<void> {
@@ -124,30 +130,48 @@ export class Servers {
   }
 
   /**
-   * Takes over what an earlier run of the hub has left: running servers are adopted, dead ones
-   * cleaned up, half-started ones finished or undone. Resolves when all are decided or `patience`
-   * seconds are over; the rest goes on.
+   * Takes up what an earlier run of the hub has left, as `checking`, and the routes of what ran. Must
+   * come before the first request: a server that nobody knows of could be started a second time.
+   */
+  async recall(): Promise<void> {
+    for (const row of await this.#deps.store.active()) this.#found(row)
+  }
+
+  /**
+   * Decides what became of the recalled servers: running ones are adopted, dead ones cleaned up,
+   * half-started ones finished or undone. Resolves when all are decided or `patience` seconds are
+   * over; the rest goes on.
    */
   async adopt(patience: number): Promise<void> {
-    const rows = await this.#deps.store.active()
-    const runs = rows.flatMap((row) => this.#found(row))
-    const all = Promise.all(runs.map((run) => run.adopt()))
+    const found = [...this.runs()].filter(({ state }) => state.kind === 'checking')
+    const all = Promise.all(found.map((run) => run.adopt()))
     if (patience < 0) await all
     else await Promise.race([all, after(patience * 1000)])
   }
 
   /** Stops all servers of the user; resolves when all are stopped. */
   async stopAllOf(user: User, exit?: Exit): Promise<void> {
+    await this.#allBegun()
     await stopAll([...(this.#runs.get(user.id)?.values() ?? [])], exit)
   }
 
+  /**
+   * Stops every server and starts none any more; resolves when all are stopped. One whose stop cannot
+   * be written down is killed: the next hub finds it dead and cleans up.
+   */
   async stopAll(): Promise<void> {
-    await stopAll([...this.runs()])
+    this.#isClosed = true
+    await this.#allBegun()
+    await Promise.all([...this.runs()].map((run) => stopAll([run]).catch(() => run.kill())))
+  }
+
+  async #allBegun(): Promise<void> {
+    await Promise.allSettled(this.#beginning.values())
   }
 
   /** Ends all processes at once; `stopAll` sees to the rest. */
   killAll(): void {
-    for (const run of this.runs()) run.kill()
+    for (const run of this.runs()) void run.kill()
   }
 
   /** Lets go of all servers: the hub ends, they run on. */
@@ -164,7 +188,7 @@ export class Servers {
 
   #checkLimits(): void {
     const { concurrentSpawns, activeServers } = this.#deps.limits
-    if (concurrentSpawns > 0 && this.#starting >= concurrentSpawns) {
+    if (concurrentSpawns > 0 && this.#starting + this.#beginning.size >= concurrentSpawns) {
       const retryAfter = 30 + Math.floor(Math.random() * 30)
       throw new HubError(
         'too_many_requests',
@@ -172,7 +196,7 @@ export class Servers {
         { retryAfter },
       )
     }
-    if (activeServers > 0 && this.#active >= activeServers)
+    if (activeServers > 0 && this.#active + this.#beginning.size >= activeServers)
       throw new HubError(
         'too_many_requests',
         'the limit of running servers is reached; try again later',
@@ -181,32 +205,26 @@ export class Servers {
 
   async #begin(user: User, name: string, userOptions: Json): Promise<ServerRun> {
     const { store, driver, clock, spawner } = this.#deps
-    const key = `${user.id}/${name}`
-    this.#reserved.add(key)
-    try {
-      const now = clock()
-      const deadline = new Date(now.getTime() + (spawner.startTimeout + spawner.httpTimeout) * 1000)
-      const row = await store.beginStart({
-        userId: user.id,
-        name,
-        spawner: driver,
-        userOptions,
-        now,
-        deadline,
+    const now = clock()
+    const deadline = new Date(now.getTime() + (spawner.startTimeout + spawner.httpTimeout) * 1000)
+    const row = await store.beginStart({
+      userId: user.id,
+      name,
+      spawner: driver,
+      userOptions,
+      now,
+      deadline,
+    })
+    const run = await this.#credentials(user, row)
+      .then((secret) => this.#create(row, 'new', secret))
+      .catch(async (error: unknown) => {
+        await store.finish(row.id, row.generation, null, clock())
+        throw error
       })
-      const run = await this.#credentials(user, row)
-        .then((secret) => this.#create(row, 'new', secret))
-        .catch(async (error: unknown) => {
-          await store.finish(row.id, row.generation, null, clock())
-          throw error
-        })
-      this.#starting += 1
-      void run.settled.then(() => (this.#starting -= 1))
-      void run.launch(() => this.#prepare(row))
-      return run
-    } finally {
-      this.#reserved.delete(key)
-    }
+    this.#starting += 1
+    void run.settled.then(() => (this.#starting -= 1))
+    void run.launch(() => this.#prepare(row))
+    return run
   }
 
   /** The server's own token, and the OAuth client through which browsers log in to it. */
@@ -254,15 +272,16 @@ export class Servers {
     this.#hookVariables.set(row, request.environment)
   }
 
-  #found(row: StoredServer): readonly ServerRun[] {
+  #found(row: StoredServer): void {
     try {
-      return [this.#create(row, 'found', null)]
+      const run = this.#create(row, 'found', null)
+      if (row.state === 'ready' && row.url !== null)
+        this.#deps.routes.expect(run.route(new URL(row.url)))
     } catch (error) {
       this.#deps.log.error(`server ${row.userName}/${row.name} cannot be looked after`, {
         spawner: row.spawner,
         error: error instanceof Error ? error.message : String(error),
       })
-      return []
     }
   }
 

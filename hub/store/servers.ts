@@ -1,3 +1,4 @@
+import { HubError } from '../../packages/core/errors.ts'
 import type { Selectable } from 'kysely'
 import type { Exit, Json } from '../../packages/core/spawner.ts'
 import type { Database } from './database.ts'
@@ -42,8 +43,9 @@ export interface ServerStore {
   active(): Promise<readonly StoredServer[]>
   /** Makes the row if needed and a new generation in state `starting`. */
   beginStart(start: BeginStart): Promise<StoredServer>
-  /** The following three ignore a generation that is not the current one. */
+  /** @throws {HubError} `server_not_running` when that generation has ended: what is launched for it must not live. */
   saveSpawnerState(id: number, generation: number, state: Json): Promise<void>
+  /** This and the next ignore a generation that has ended. */
   setUrl(id: number, generation: number, url: string): Promise<void>
   setState(
     id: number,
@@ -149,12 +151,17 @@ function serverChanges({
   'saveSpawnerState' | 'setUrl' | 'setState' | 'finish' | 'recordActivity' | 'delete'
 > {
   const current = (id: number, generation: number) =>
-    db.updateTable('servers').where('id', '=', id).where('generation', '=', generation)
+    db
+      .updateTable('servers')
+      .where('id', '=', id)
+      .where('generation', '=', generation)
+      .where('state', '!=', 'stopped')
   return {
     async saveSpawnerState(id, generation, state) {
-      await current(id, generation)
-        .set({ spawner_state: JSON.stringify(state) })
-        .execute()
+      const query = current(id, generation).set({ spawner_state: JSON.stringify(state) })
+      const { numUpdatedRows } = await query.executeTakeFirst()
+      if (numUpdatedRows === 0n)
+        throw new HubError('server_not_running', 'this start of the server is over')
     },
 
     async setUrl(id, generation, url) {
