@@ -140,7 +140,6 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   const control = createControl({ options, core, database, state, urls, stopping })
   const parts = createParts({ options, core, servers, routes, control, urls, log })
   await servers.recall()
-  await servers.recall()
   listener.serve(createApp(parts))
   const socket = await listenOnSocket(
     join(dataDir, 'hub.sock'),
