@@ -97,7 +97,7 @@ export default {
   hub: { bindUrl: '${test.origin}', hubBindUrl: '${test.internal}', slowSpawnTimeout: 30, ${options.hub ?? ''} },
   proxy: { apiUrl: '${test.apiUrl}', checkRunningInterval: 1, ${options.proxy ?? ''} },
   authenticator: { driver: 'dummy', allowAll: true },
-  spawner: { driver: 'simple', allowRoot: true, cmd: ${JSON.stringify(cmd)}, pollInterval: 1, ${options.spawner ?? ''} },
+  spawner: { driver: 'simple', allowRoot: true, homeDir: '${folder}', cmd: ${JSON.stringify(cmd)}, pollInterval: 1, ${options.spawner ?? ''} },
 }
 `,
     )

@@ -10,9 +10,11 @@
  *   --exit=CODE        ends with this status after --after=MS (default 0), without listening if 0
  *   --stubborn         ignores SIGINT and SIGTERM
  *   --log-bytes=N      writes that much to its log
+ *   --unready-while=F  answers 503 while that file exists
  *   --child            starts a sleeping child in a session of its own and prints its pid
  */
 import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { parseArgs } from 'node:util'
 
@@ -25,6 +27,7 @@ const { values: options } = parseArgs({
     stubborn: { type: 'boolean' },
     'log-bytes': { type: 'string' },
     child: { type: 'boolean' },
+    'unready-while': { type: 'string' },
     'allow-root': { type: 'boolean' },
   },
 })
@@ -55,7 +58,10 @@ const server = createServer((request, response) => {
     ...(path === `${prefix}env` ? { headers: withoutSecrets(request.headers) } : {}),
   })
   request.resume()
-  response.writeHead(isOurs ? 200 : 404, { 'Content-Type': 'application/json' }).end(body)
+  const isUnready = options['unready-while'] && existsSync(options['unready-while'])
+  response
+    .writeHead(isUnready ? 503 : isOurs ? 200 : 404, { 'Content-Type': 'application/json' })
+    .end(body)
 })
 
 /** @type {(request: import('node:http').IncomingMessage, socket: import('node:stream').Duplex, head: Buffer) => Promise<void>} */
