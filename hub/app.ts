@@ -1,11 +1,11 @@
 import { join } from 'node:path'
-import express, { type Express, type RequestHandler } from 'express'
+import express, { type Express, type Request, type RequestHandler } from 'express'
 import { HubError } from '../packages/core/errors.ts'
 import type { Authenticator } from '../packages/core/authenticator.ts'
 import { packageRoot } from '../packages/process/index.ts'
 import { apiErrors } from './api/errors.ts'
 import { createGuard } from './api/handlers.ts'
-import { health, hubApi, type HubControl, type HubInfo, wireVersion } from './api/hub.ts'
+import { health, hubApi, type HubControl, type HubInfo } from './api/hub.ts'
 import { oauthApi } from './api/oauth.ts'
 import { serversApi } from './api/servers.ts'
 import { tokensApi } from './api/tokens.ts'
@@ -28,6 +28,8 @@ import { createPages } from './pages/page.ts'
 import type { Render } from './pages/render.ts'
 import { serverPages, userServerPages } from './pages/servers.ts'
 import { contextOf, type Requests } from './request.ts'
+import { apiHeaders, pageHeaders } from './response-headers.ts'
+import { strictRouters } from './router.ts'
 
 /** Everything the routers speak to. */
 export interface AppParts {
@@ -55,10 +57,9 @@ export interface AppParts {
 export function createApp(parts: AppParts): Express {
   const { requests, urls, log } = parts
   const pages = createPages(parts)
-  const app = express()
-  app.disable('x-powered-by')
-  app.use(withinBase(urls.baseUrl))
-  app.use(requests.middleware, accessLog(log), checkHost(parts.hosts))
+  const app = strictApp()
+  app.use(pageHeaders(urls), withinBase(urls.baseUrl))
+  app.use(requests.middleware, accessLog(log), checkHost(parts))
   app.use('/hub/static', staticFiles())
   app.get('/hub/logo', (_req, res) => res.sendFile(join(assets(), 'logo.svg')))
   app.get('/hub/health', health(parts.control))
@@ -68,15 +69,19 @@ export function createApp(parts: AppParts): Express {
   app.use('/hub/api', apiApp(parts))
   app.use(
     '/hub',
-    pageHeaders(urls),
     errorTarget(pages),
     userServerPages({ ...parts, pages, stoppedStatus: stoppedStatus(parts) }),
   )
-  app.use('/hub', formBody)
-  app.use('/hub', loginPages({ ...parts, pages, cookies: requests.cookies }))
-  app.use('/hub', serverPages({ ...parts, pages }))
-  app.get('/hub', async (req, res) => {
-    if (!req.originalUrl.split('?')[0]?.endsWith('/')) return res.redirect(301, urls.hubPrefix)
+  app.use(
+    '/hub',
+    formBody,
+    strictRouters(
+      loginPages({ ...parts, pages, cookies: requests.cookies }),
+      serverPages({ ...parts, pages }),
+    ),
+  )
+  app.get('/hub', (_req, res) => res.redirect(301, urls.hubPrefix))
+  app.get('/hub/', async (req, res) => {
     const caller = await pages.loggedIn(req, res)
     if (caller) res.redirect(`${urls.hubPrefix}login`)
   })
@@ -85,14 +90,13 @@ export function createApp(parts: AppParts): Express {
   app.get('/{*path}', (req, res) => {
     res.redirect(`${urls.hubPrefix}${req.originalUrl.slice(urls.baseUrl.length)}`)
   })
-  app.use(pageHeaders(urls), notFound(pages), pageErrors(pages, log))
+  app.use(notFound(pages), pageErrors(pages, log))
   return app
 }
 
 /** The REST API alone, for the hub's own unix socket; always at `/hub/api`. */
 export function createSocketApp(parts: AppParts): Express {
-  const app = express()
-  app.disable('x-powered-by')
+  const app = strictApp()
   app.use(parts.requests.middleware)
   app.use('/hub/api', apiApp(parts))
   app.use(apiErrors(parts.log))
@@ -103,25 +107,25 @@ function apiApp(parts: AppParts): Express {
   const { access, requests, urls, options, log } = parts
   const guard = createGuard(access, requests.xsrf)
   const pages = { default: options.apiPageDefaultLimit, max: options.apiPageMaxLimit }
-  const api = express()
-  api.disable('x-powered-by')
-  api.set('strict routing', true)
+  const api = strictApp()
   api.use(apiHeaders(urls))
   api.options('/{*path}', (_req, res) => void res.status(200).end())
   api.use(express.text({ type: () => true, limit: '1mb' }))
-  api.use(usersApi({ ...parts, guard, pages }))
   api.use(
-    serversApi({
-      ...parts,
-      guard,
-      slow: { spawn: options.slowSpawnTimeout, stop: options.slowStopTimeout },
-    }),
+    strictRouters(
+      usersApi({ ...parts, guard, pages }),
+      serversApi({
+        ...parts,
+        guard,
+        slow: { spawn: options.slowSpawnTimeout, stop: options.slowStopTimeout },
+      }),
+      tokensApi({ ...parts, guard }),
+      oauthApi(parts),
+      hubApi({ ...parts, guard, pages }),
+    ),
   )
-  api.use(tokensApi({ ...parts, guard }))
-  api.use(oauthApi(parts))
-  api.use(hubApi({ ...parts, guard, pages }))
   api.use((req) => {
-    throw new HubError('not_found', `there is no ${req.method} ${req.originalUrl.split('?')[0]}`)
+    throw new HubError('not_found', `there is no ${req.method} ${loggedPath(req).slice(0, 200)}`)
   })
   api.use(apiErrors(log))
   return api
@@ -133,12 +137,19 @@ function consent(
   pages: ReturnType<typeof createPages>,
   formBody: RequestHandler,
 ): Express {
+  const app = strictApp()
+  app.use('/oauth2/authorize', formBody)
+  app.use(strictRouters(oauthConsentPages({ pages, provider: parts.provider })))
+  app.use('/oauth2/authorize', pageErrors(pages, parts.log))
+  return app
+}
+
+/** Trailing slashes and the case of letters matter; nobody is told what this runs on. */
+function strictApp(): Express {
   const app = express()
   app.disable('x-powered-by')
-  const headers = pageHeaders(parts.urls)
-  app.use('/oauth2/authorize', headers, formBody)
-  app.use(oauthConsentPages({ pages, provider: parts.provider }))
-  app.use('/oauth2/authorize', pageErrors(pages, parts.log))
+  app.enable('strict routing')
+  app.enable('case sensitive routing')
   return app
 }
 
@@ -181,26 +192,38 @@ function decoded(segment: string | undefined): string | null {
   }
 }
 
-/** Refuses a Host this hub does not answer to, so that no other name can be pointed at it (DNS rebinding). */
-function checkHost(hosts: ReadonlySet<string> | null): RequestHandler {
+/**
+ * Refuses a host this hub does not answer to, so that no other name can be pointed at it (DNS
+ * rebinding). Servers and the proxy, which come without `X-Forwarded-Host`, may use any name when
+ * only the public url is known.
+ */
+function checkHost({ hosts, urls }: AppParts): RequestHandler {
+  const { publicUrl } = urls
   return (req, _res, next) => {
-    if (hosts === null || /^\/hub\/(?:api\/)?health$/.test(req.path)) return next()
-    const forwarded = String(req.headers['x-forwarded-host'] ?? '')
-      .split(',')[0]
-      ?.trim()
-    const name = hostName(forwarded || (req.headers.host ?? ''))
-    if (hosts.has(name)) return next()
-    next(
-      new HubError(
-        'invalid_request',
-        `this hub does not answer to the name ${JSON.stringify(name.slice(0, 100))}`,
-      ),
-    )
+    if (/^\/hub\/(?:api\/)?health$/.test(req.path)) return next()
+    const forwarded = String(req.headers['x-forwarded-host'] ?? '').split(',', 1)
+    const names = [...forwarded, req.headers.host ?? ''].map((name) => name.trim())
+    const isOurs = (name: string): boolean =>
+      (hosts?.has(name.replace(/:\d+$/, '').toLowerCase()) ?? true) &&
+      (publicUrl === null || hostOf(name, publicUrl) === publicUrl.host)
+    const checked = publicUrl === null ? names : names.slice(0, 1)
+    const foreign = checked.find((name) => name !== '' && !isOurs(name))
+    if (foreign === undefined) return next()
+    const shown = JSON.stringify(foreign.slice(0, 100))
+    next(new HubError('invalid_request', `this hub does not answer to the name ${shown}`))
   }
 }
 
-function hostName(host: string): string {
-  return host.replace(/:\d+$/, '').toLowerCase()
+/** The host in its normal form, without the port that its scheme implies. */
+function hostOf(host: string, { protocol }: URL): string {
+  const text = `${protocol}//${host}`
+  return URL.canParse(text) ? new URL(text).host : ''
+}
+
+/** The path as logs and messages may show it: no query, and no token that old clients put into paths. */
+function loggedPath(req: Request): string {
+  const [path = ''] = req.originalUrl.split('?')
+  return path.replace(/(\/authorizations\/(?:token|cookie\/[^/]*)\/).+/, '$1[secret]')
 }
 
 function accessLog(log: Log): RequestHandler {
@@ -215,7 +238,7 @@ function accessLog(log: Log): RequestHandler {
       const level =
         statusCode >= 500 ? 'error' : statusCode >= 400 ? 'warn' : quiet ? 'debug' : 'info'
       const { peer } = contextOf(req)
-      log[level](`${statusCode} ${req.method} ${req.originalUrl.split('?')[0]}`, { peer, ms })
+      log[level](`${statusCode} ${req.method} ${loggedPath(req)}`, { peer, ms })
     })
     next()
   }
@@ -236,45 +259,4 @@ function staticFiles(): RequestHandler {
       res.setHeader('X-Content-Type-Options', 'nosniff')
     },
   })
-}
-
-const everywhere = {
-  'X-JupyterHub-Version': wireVersion,
-  'Access-Control-Allow-Headers': 'accept, content-type, authorization',
-  'X-Content-Type-Options': 'nosniff',
-  'Referrer-Policy': 'same-origin',
-  'Cross-Origin-Resource-Policy': 'same-origin',
-}
-
-function apiHeaders(urls: HubUrls): RequestHandler {
-  const policy = `frame-ancestors 'none'; report-uri ${urls.hubPrefix}security/csp-report; default-src 'none'`
-  return (_req, res, next) => {
-    res.set({ ...everywhere, 'Content-Security-Policy': policy, 'Cache-Control': 'no-store' })
-    next()
-  }
-}
-
-function pageHeaders(urls: HubUrls): RequestHandler {
-  const policy = [
-    "default-src 'none'",
-    "script-src 'self'",
-    "style-src 'self'",
-    "img-src 'self' data:",
-    "connect-src 'self'",
-    "form-action 'self'",
-    "base-uri 'none'",
-    "frame-ancestors 'none'",
-    "require-trusted-types-for 'script'",
-    "trusted-types 'none'",
-    `report-uri ${urls.hubPrefix}security/csp-report`,
-  ].join('; ')
-  return (_req, res, next) => {
-    res.set({
-      ...everywhere,
-      'Content-Security-Policy': policy,
-      'Cross-Origin-Opener-Policy': 'same-origin',
-      'Permissions-Policy': 'camera=(), microphone=(), geolocation=(), payment=()',
-    })
-    next()
-  }
 }

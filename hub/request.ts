@@ -3,6 +3,7 @@ import type { Request, RequestHandler, Response } from 'express'
 import { HubError } from '../packages/core/errors.ts'
 import type { Access, Caller } from './domain/access.ts'
 import type { Activity } from './domain/activity.ts'
+import type { LoggedIn } from './domain/login.ts'
 import { signValue, verifyValue } from './domain/signed-values.ts'
 import type { HubUrls } from './domain/urls.ts'
 import { crossSiteReason, type Provenance, type Xsrf } from './domain/xsrf.ts'
@@ -34,7 +35,7 @@ export interface Requests {
 
 /** Sets and clears the cookies of a login. */
 export interface LoginCookies {
-  set(req: Request, res: Response, login: { secret: string; browserSessionId: string }): void
+  set(req: Request, res: Response, login: Pick<LoggedIn, 'secret' | 'session'>): void
   clear(req: Request, res: Response): void
 }
 
@@ -71,14 +72,18 @@ export function createRequests(deps: RequestDeps): Requests {
   const { urls, clock, cookieKey } = deps
   const loginCookie = deps.hostPrefix ? '__Host-jupyterhub-hub-login' : 'jupyterhub-hub-login'
 
+  /** Another path's cookie of the same name may be worthless; two that are not are an attack (checklist C-5). */
   const cookieCaller = async (jar: CookieJar): Promise<Caller | null> => {
-    for (const value of jar.get(loginCookie) ?? []) {
-      const limits = { maxAgeDays: deps.cookieMaxAgeDays, now: clock() }
-      const secret = verifyValue(cookieKey, loginCookie, value, limits)
+    const limits = { maxAgeDays: deps.cookieMaxAgeDays, now: clock() }
+    const signed = (jar.get(loginCookie) ?? []).map((value) =>
+      verifyValue(cookieKey, loginCookie, value, limits),
+    )
+    const callers: Caller[] = []
+    for (const secret of new Set(signed)) {
       const caller = secret === null ? null : await deps.access.ofSession(secret)
-      if (caller) return caller
+      if (caller) callers.push(caller)
     }
-    return null
+    return callers.length === 1 ? (callers[0] ?? null) : null
   }
 
   const noteUse = (caller: Caller | null): Caller | null => {
@@ -94,7 +99,8 @@ export function createRequests(deps: RequestDeps): Requests {
   const create = (req: Request): RequestContext => {
     const jar = parseCookies(req.headers.cookie ?? '')
     const { publicUrl } = urls
-    const host = publicUrl?.host ?? first(req.headers['x-forwarded-host']) ?? req.headers.host ?? ''
+    const asked = first(req.headers['x-forwarded-host']) ?? req.headers.host ?? ''
+    const host = publicUrl?.host ?? (isHost(asked) ? asked : new URL(urls.connectOrigin).host)
     const hosts = [host, req.headers.host, first(req.headers['x-forwarded-host'])]
     let byCookie: Promise<Caller | null> | null = null
     const fromCookie = () => (byCookie ??= cookieCaller(jar).then(noteUse))
@@ -132,22 +138,24 @@ export function createRequests(deps: RequestDeps): Requests {
 }
 
 function loginCookies(
-  { urls, clock, cookieKey, hostPrefix }: RequestDeps,
+  { urls, clock, cookieKey, hostPrefix, xsrf }: RequestDeps,
   name: string,
 ): LoginCookies {
   const isSecure = (req: Request): boolean => hostPrefix || contextOf(req).protocol === 'https'
   const path = hostPrefix ? '/' : urls.hubPrefix
   return {
-    set(req, res, { secret, browserSessionId }) {
+    set(req, res, { secret, session }) {
       const value = signValue(cookieKey, name, secret, clock())
       const secure = isSecure(req)
       const month = 30 * 86_400
       setCookie(res, name, value, { path, httpOnly: true, secure, maxAge: month })
-      setCookie(res, 'jupyterhub-session-id', browserSessionId, {
+      setCookie(res, 'jupyterhub-session-id', session.browserSessionId, {
         path: urls.baseUrl,
         httpOnly: true,
         secure,
       })
+      const { token } = xsrf.tokenFor([], String(session.id))
+      setCookie(res, '_xsrf', token, { path: urls.hubPrefix, httpOnly: false, secure })
     },
     clear(req, res) {
       const secure = isSecure(req)
@@ -230,7 +238,9 @@ function parseCookies(text: string): CookieJar {
       .slice(at + 1)
       .trim()
       .replace(/^"(.*)"$/, '$1')
-    jar.set(name, [...(jar.get(name) ?? []), value])
+    const known = jar.get(name)
+    if (known) known.push(value)
+    else jar.set(name, [value])
   }
   return jar
 }
@@ -263,6 +273,11 @@ function header(req: Request, name: string): string | null {
 function first(value: string | readonly string[] | undefined): string | undefined {
   const text = typeof value === 'string' ? value : value?.[0]
   return text?.split(',')[0]?.trim()
+}
+
+/** Whether this can stand in an url: `Host` may hold anything. */
+function isHost(text: string): boolean {
+  return /^[\w.:[\]-]+$/.test(text) && URL.canParse(`http://${text}`)
 }
 
 /** The last address in `X-Forwarded-For` that is not this machine: what our own proxy, or the front end before it, has seen. */

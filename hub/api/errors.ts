@@ -45,6 +45,7 @@ function asHubError(error: unknown): HubError | null {
     return new HubError('invalid_request', 'the path is not valid percent-encoding')
   const status = (error as { status?: unknown } | null)?.status
   if (status === 413) return new HubError('payload_too_large', 'the request body is too large')
-  if (status === 400) return new HubError('invalid_request', 'the request cannot be read')
+  if (typeof status === 'number' && status >= 400 && status < 500)
+    return new HubError('invalid_request', 'the request cannot be read')
   return null
 }

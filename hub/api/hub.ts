@@ -1,7 +1,8 @@
-import { type RequestHandler, Router } from 'express'
+import type { RequestHandler, Router } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
 import { z } from 'zod'
 import type { Routes } from '../domain/routes.ts'
+import { strictRouter } from '../router.ts'
 import { bodyOf, type Guard, pageOf } from './handlers.ts'
 
 /** What an admin, or the operator on the socket, can make the hub do. */
@@ -50,7 +51,7 @@ export function hubApi(deps: {
   readonly pages: { readonly default: number; readonly max: number }
 }): Router {
   const { guard, routes, control, info } = deps
-  const router = Router()
+  const router = strictRouter()
 
   router.get('/', (_req, res) => {
     res.set('Access-Control-Allow-Origin', '*').json({ version: wireVersion })

@@ -1,4 +1,4 @@
-import { type Request, type Response, Router } from 'express'
+import type { Request, Response, Router } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
 import { endsWithin } from '../../packages/core/promises.ts'
 import type { Json } from '../../packages/core/spawner.ts'
@@ -8,6 +8,7 @@ import type { LastExit } from '../domain/server-state.ts'
 import type { Servers } from '../domain/servers.ts'
 import type { HubUrls } from '../domain/urls.ts'
 import type { User, Users } from '../domain/users.ts'
+import { strictRouter } from '../router.ts'
 import { type Guard, jsonBody } from './handlers.ts'
 import { serverModel } from './models.ts'
 
@@ -26,7 +27,7 @@ const keepAlive = 8
 /** Start, stop, read and watch servers (wire sections 2.4, 2.5 and 4). Named servers come with their own options later. */
 export function serversApi(deps: ServersApiDeps): Router {
   const { guard, users, servers, urls } = deps
-  const router = Router()
+  const router = strictRouter()
 
   /** The four verbs of one server; `path` has `:server` or means the default one. */
   const mount = (path: string): void => {
@@ -73,7 +74,8 @@ export function serversApi(deps: ServersApiDeps): Router {
     })
   }
   mount('/users/:user/server')
-  mount('/users/:user/servers{/:server}')
+  mount('/users/:user/servers/:server')
+  mount('/users/:user/servers/')
   return router
 }
 

@@ -1,15 +1,20 @@
-import { Router } from 'express'
-import { HubError } from '../../packages/core/errors.ts'
+import type { Request, Router } from 'express'
+import { HubError, statusOf } from '../../packages/core/errors.ts'
 import { z } from 'zod'
+import type { Caller } from '../domain/access.ts'
 import type { Activity } from '../domain/activity.ts'
 import type { ListedToken, Tokens } from '../domain/tokens.ts'
 import type { User, Users } from '../domain/users.ts'
+import { strictRouter } from '../router.ts'
 import { bodyOf, type Guard } from './handlers.ts'
 import { tokenModel } from './models.ts'
 
+/** Seconds: a hundred years. More than dates can hold would never end. */
+const longestExpiry = 100 * 365 * 86_400
+
 const newToken = z.strictObject({
   note: z.string().max(1023).optional(),
-  expires_in: z.int().min(0).nullable().default(null),
+  expires_in: z.int().min(0).max(longestExpiry).nullable().default(null),
   scopes: z.array(z.string().max(1023)).max(200).nullable().default(null),
   auth: z.unknown().optional(),
 })
@@ -26,7 +31,7 @@ export function tokensApi({
   readonly tokens: Tokens
   readonly activity: Activity
 }): Router {
-  const router = Router()
+  const router = strictRouter()
   const model = (token: ListedToken, user: User) =>
     tokenModel(token, user, activity.latest('token', token.id, token.lastActivityAt))
 
@@ -38,9 +43,8 @@ export function tokensApi({
   })
 
   router.post('/users/:user/tokens', async (req, res) => {
-    const caller = await guard.require(req, ['tokens'], { kind: 'user', user: req.params.user })
+    const { caller, user } = await creatorOf(req, req.params.user)
     const { note, expires_in: expiresInSeconds, scopes } = bodyOf(req, newToken)
-    const user = await users.byName(req.params.user)
     const by = caller.name === user.name ? '' : ` by ${caller.name}`
     const wanted = { note: note ?? `Requested via api${by}`, expiresInSeconds, scopes }
     const { token, secret } = await tokens.create(user, wanted, caller.name)
@@ -64,6 +68,20 @@ export function tokensApi({
   })
 
   return router
+
+  /** Creating is 403 where other calls are 404: for users that the caller may not touch, and for those there are not. */
+  async function creatorOf(req: Request, name: string): Promise<{ caller: Caller; user: User }> {
+    try {
+      const caller = await guard.require(req, ['tokens'], { kind: 'user', user: name })
+      return { caller, user: await users.byName(name) }
+    } catch (error) {
+      if (!(error instanceof HubError) || statusOf[error.code] !== 404) throw error
+      throw new HubError(
+        'forbidden',
+        `no token can be made for ${JSON.stringify(name.slice(0, 64))}`,
+      )
+    }
+  }
 }
 
 /** `a12` is the token with row id 12. */

@@ -1,4 +1,4 @@
-import { type Request, Router } from 'express'
+import type { Request, Router } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
 import { filtersOf } from '../../packages/core/scopes.ts'
 import { z } from 'zod'
@@ -7,6 +7,7 @@ import type { Activity } from '../domain/activity.ts'
 import type { Servers } from '../domain/servers.ts'
 import type { HubUrls } from '../domain/urls.ts'
 import type { User, Users } from '../domain/users.ts'
+import { strictRouter } from '../router.ts'
 import { bodyOf, type Guard, jsonBody, pageOf, paginated } from './handlers.ts'
 import { type UserFacts, userModel } from './models.ts'
 
@@ -41,7 +42,7 @@ const activityReport = z
 /** `/users` and what belongs to one user, but for servers and tokens (wire section 2.3). */
 export function usersApi(deps: UsersApiDeps): Router {
   const { guard, users, servers, urls } = deps
-  const router = Router()
+  const router = strictRouter()
 
   router.get('/user', async (req, res) => {
     const caller = await guard.anyone(req)
@@ -105,7 +106,7 @@ export function usersApi(deps: UsersApiDeps): Router {
     })
     const { name, admin } = changes.parse(jsonBody(req))
     let user = await users.byName(req.params.user)
-    if (admin !== undefined || user.admin) checkAdminGrant(caller, true)
+    checkAdminGrant(caller, admin === true || user.admin)
     if (name !== undefined && name !== user.name) user = await users.rename(user, name)
     if (admin !== undefined) user = await users.setAdmin(user, admin, caller.name)
     res.json({ ...(await model(deps, user, caller)), auth_state: null })

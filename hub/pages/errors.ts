@@ -1,9 +1,10 @@
-import { type ErrorRequestHandler, type Request, type RequestHandler, Router } from 'express'
+import type { ErrorRequestHandler, Request, RequestHandler, Router } from 'express'
 import { STATUS_CODES } from 'node:http'
 import { explainError } from '../api/errors.ts'
 import { safeNext } from '../domain/next-url.ts'
 import type { Log } from '../log.ts'
 import { contextOf } from '../request.ts'
+import { strictRouter } from '../router.ts'
 import type { Pages } from './page.ts'
 
 /** What a person can do about a status. */
@@ -42,7 +43,7 @@ export function notFound(pages: Pages): RequestHandler {
 
 /** The proxy's error target: `GET /error/503?url=`, always with status 200 (wire section 12.5). */
 export function errorTarget(pages: Pages): Router {
-  const router = Router()
+  const router = strictRouter()
   router.get('/error/:code', async (req, res) => {
     const code = /^[45]\d\d$/.test(req.params.code) ? Number(req.params.code) : 500
     const message =

@@ -1,4 +1,4 @@
-import { type Request, type Response, Router } from 'express'
+import type { Request, Response, Router } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
 import type { Authenticator } from '../../packages/core/authenticator.ts'
 import type { Login } from '../domain/login.ts'
@@ -6,6 +6,7 @@ import { safeNext } from '../domain/next-url.ts'
 import type { Servers } from '../domain/servers.ts'
 import type { User } from '../domain/users.ts'
 import { contextOf, type LoginCookies } from '../request.ts'
+import { strictRouter } from '../router.ts'
 import type { Pages } from './page.ts'
 
 export interface LoginPagesDeps {
@@ -27,7 +28,7 @@ export interface LoginPagesDeps {
 export function loginPages(deps: LoginPagesDeps): Router {
   const { pages, login, cookies } = deps
   const { hubPrefix } = pages.urls
-  const router = Router()
+  const router = strictRouter()
 
   router.get('/login', async (req, res) => {
     const caller = await contextOf(req).cookieCaller()
@@ -55,7 +56,10 @@ export function loginPages(deps: LoginPagesDeps): Router {
     })
     if (!loggedIn) return showForm(deps, req, res, failureText(deps))
     const { user, session, secret } = loggedIn
-    cookies.set(req, res, { secret, browserSessionId: session.browserSessionId })
+    const before = await contextOf(req).cookieCaller()
+    if (before?.user && before.proof.kind === 'session')
+      await login.end(before.user, before.proof.session, contextOf(req).peer)
+    cookies.set(req, res, { secret, session })
     res.redirect(destination(deps, req, user))
   })
 

@@ -1,7 +1,8 @@
-import { type Request, type Response, Router } from 'express'
+import type { Request, Response, Router } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
 import { formParameters } from '../api/oauth.ts'
 import type { OauthProvider } from '../domain/oauth-provider.ts'
+import { strictRouter } from '../router.ts'
 import type { Pages } from './page.ts'
 
 /** The authorize endpoint of the OAuth provider (RFC 6749 section 3.1; wire sections 7.2 to 7.4). */
@@ -12,7 +13,7 @@ export function oauthConsentPages({
   readonly pages: Pages
   readonly provider: OauthProvider
 }): Router {
-  const router = Router()
+  const router = strictRouter()
 
   const answer = async (
     req: Request,

@@ -1,4 +1,4 @@
-import { type Request, type Response, Router } from 'express'
+import type { Request, Response, Router } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
 import { after } from '../../packages/core/promises.ts'
 import type { Json } from '../../packages/core/spawner.ts'
@@ -9,6 +9,7 @@ import type { LastExit } from '../domain/server-state.ts'
 import type { Servers, ServerView } from '../domain/servers.ts'
 import type { User, Users } from '../domain/users.ts'
 import { contextOf } from '../request.ts'
+import { strictRouter } from '../router.ts'
 import { exitView, isFailure, type Pages, viewOf } from './page.ts'
 
 export interface ServerPagesDeps {
@@ -33,7 +34,7 @@ interface Target {
 export function serverPages(deps: ServerPagesDeps): Router {
   const { pages, servers, activity } = deps
   const { urls } = pages
-  const router = Router()
+  const router = strictRouter()
 
   router.get('/home', async (req, res) => {
     const caller = await pages.loggedIn(req, res)
@@ -237,9 +238,9 @@ export function userServerPages(
 ): Router {
   const { pages, users, servers } = deps
   const { urls } = pages
-  const router = Router()
+  const router = strictRouter()
 
-  router.all('/user/:user{/*rest}', async (req, res) => {
+  router.all('/user/:user{/{*rest}}', async (req, res) => {
     const wantsPage = (req.method === 'GET' || req.method === 'HEAD') && !isApiRequest(req)
     const caller = await contextOf(req).caller()
     if (!caller && wantsPage) return void (await pages.loggedIn(req, res))
@@ -270,7 +271,7 @@ export function userServerPages(
     })
   })
 
-  router.get('/user-redirect{/*rest}', async (req, res) => {
+  router.get('/user-redirect{/{*rest}}', async (req, res) => {
     const caller = await pages.loggedIn(req, res)
     if (!caller) return
     const [, path = ''] = /\/user-redirect\/?(.*)$/s.exec(req.originalUrl) ?? []

@@ -130,35 +130,31 @@ describe('a refusal', () => {
   })
   const ask = (scopes: readonly string[] | null, on: Parameters<typeof requireScope>[3]) =>
     requireScope(access, scopes === null ? null : caller(scopes), ['read:users'], on).then(
-      () => 'passes',
-      (error: unknown) => error as { code: string; message: string },
+      () => ['passes'],
+      (error: unknown) => {
+        const { code, message } = error as { code: string; message: string }
+        return [code, message]
+      },
     )
 
   it('is 403 for strangers and for those who lack the scope, naming it', async () => {
     const on = { kind: 'user', user: 'ada' } as const
-    assert.deepEqual(pickText(await ask(null, on)), [
-      'not_authenticated',
-      'Missing or invalid credentials.',
-    ])
-    const [code, text] = pickText(await ask(['read:hub'], on))
+    assert.deepEqual(await ask(null, on), ['not_authenticated', 'Missing or invalid credentials.'])
+    const [code, text] = await ask(['read:hub'], on)
     assert.equal(code, 'missing_scope')
     assert.match(text ?? '', /requires any of \[read:users\]$/)
   })
 
   it('does not tell what exists to those who hold the scope for something else', async () => {
     for (const user of ['ada', 'nobody'])
-      assert.deepEqual(pickText(await ask(['read:users!user=bob'], { kind: 'user', user })), [
+      assert.deepEqual(await ask(['read:users!user=bob'], { kind: 'user', user }), [
         'not_found',
         'No access to resources or resources not found',
       ])
   })
 
   it('is 403 for a filtered scope where no resource is named', async () => {
-    const [code] = pickText(await ask(['read:users!user=bob'], { kind: 'none' }))
+    const [code] = await ask(['read:users!user=bob'], { kind: 'none' })
     assert.equal(code, 'missing_scope')
   })
-
-  function pickText(answer: 'passes' | { code: string; message: string }): readonly string[] {
-    return answer === 'passes' ? [answer] : [answer.code, answer.message]
-  }
 })

@@ -27,7 +27,9 @@ let database: Database
 let access: Access
 let now = new Date('2026-11-22T12:00:00Z')
 const clock = () => now
-let [ada, bob, boss]: (User | null)[] = []
+let ada: User | null = null
+let bob: User | null = null
+let boss: User | null = null
 let serverId = 0
 
 before(async () => {

@@ -1,0 +1,47 @@
+import type { RequestHandler } from 'express'
+import { wireVersion } from './api/hub.ts'
+import type { HubUrls } from './domain/urls.ts'
+
+const everywhere = {
+  'X-JupyterHub-Version': wireVersion,
+  'Access-Control-Allow-Headers': 'accept, content-type, authorization',
+  'X-Content-Type-Options': 'nosniff',
+  'Referrer-Policy': 'same-origin',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Cache-Control': 'no-store',
+}
+
+/** Headers of API answers, with JupyterHub's content security policy (wire section 1.2). */
+export function apiHeaders(urls: HubUrls): RequestHandler {
+  const policy = `frame-ancestors 'none'; report-uri ${urls.hubPrefix}security/csp-report; default-src 'none'`
+  return (_req, res, next) => {
+    res.set({ ...everywhere, 'Content-Security-Policy': policy })
+    next()
+  }
+}
+
+/** Headers of pages: nothing foreign runs in them, frames them or gets what they send. */
+export function pageHeaders(urls: HubUrls): RequestHandler {
+  const policy = [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self' data:",
+    "connect-src 'self'",
+    "form-action 'self'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+    `report-uri ${urls.hubPrefix}security/csp-report`,
+  ].join('; ')
+  return (_req, res, next) => {
+    res.set({
+      ...everywhere,
+      'Content-Security-Policy': policy,
+      'Cross-Origin-Opener-Policy': 'same-origin',
+      'Permissions-Policy': 'camera=(), microphone=(), geolocation=(), payment=()',
+    })
+    next()
+  }
+}
