@@ -60,9 +60,9 @@ export async function chooseCommand(
   return (await isOnPath(jupyterHubCommand, path, prefix)) ? [jupyterHubCommand] : embeddedCommand()
 }
 
-/** Whether this is `jupyterhub-singleuser`, which refuses to run as root without `--allow-root`. */
-export function isJupyterHubServer([file]: Command): boolean {
-  return basename(file) === jupyterHubCommand
+/** Whether this is a server that refuses to run as root without `--allow-root`: JupyterHub's or ours. */
+export function refusesRoot([file, script]: Command): boolean {
+  return basename(file) === jupyterHubCommand || script === embeddedCommand()[1]
 }
 
 /** What people call the command. */

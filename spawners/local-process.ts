@@ -22,7 +22,7 @@ import {
   StartFailed,
 } from 'portico/spawner'
 import { z } from 'zod'
-import { chooseCommand, commandOptions, isJupyterHubServer, programName } from './command.ts'
+import { chooseCommand, commandOptions, programName, refusesRoot } from './command.ts'
 import { explainEnding, explainNoPort, isPortTaken, memoryKills } from './exit-cause.ts'
 import { freePort, isAnswered, isPortOf, reachableAt, urlOf } from './listening-port.ts'
 
@@ -163,7 +163,7 @@ export class LocalProcess implements Spawner {
 
   async #command(account: ServerAccount, path: string): Promise<Command> {
     const command = await chooseCommand(this.#config.cmd, path, account.prefix)
-    const asRoot = account.isRoot && isJupyterHubServer(command) ? ['--allow-root'] : []
+    const asRoot = account.isRoot && refusesRoot(command) ? ['--allow-root'] : []
     return [...command, ...asRoot, ...this.#config.args]
   }
 

@@ -1,4 +1,4 @@
-import { ApiError, call, errorFrom, ownHeaders, urlOf } from './api.js'
+import { call, errorFrom, ownHeaders, urlOf } from './api.js'
 import { ask, el, icon, say } from './dom.js'
 import { childOf, sizeText } from './names.js'
 
@@ -9,7 +9,7 @@ export async function uploadInto(folder, files, list, refresh) {
     const item = progressItem(file)
     list.append(item.element)
     try {
-      if (await uploadOne(childOf(folder, file.name), file, item)) done++
+      if (await uploadOne(folder, file, item)) done++
       item.element.remove()
       await refresh()
     } catch (error) {
@@ -20,9 +20,9 @@ export async function uploadInto(folder, files, list, refresh) {
 }
 
 /** Resolves with false when the user keeps what is there, or cancels. */
-async function uploadOne(path, file, item) {
+async function uploadOne(folder, file, item) {
   let replace = false
-  if (await exists(path)) {
+  if (await exists(folder, file.name)) {
     const answer = await ask({
       title: `Replace ${file.name}?`,
       text: 'A file of that name is in this folder.',
@@ -31,17 +31,13 @@ async function uploadOne(path, file, item) {
     if (!answer) return false
     replace = true
   }
-  return send(path, file, item, replace ? {} : { 'If-None-Match': '*' })
+  return send(childOf(folder, file.name), file, item, replace ? {} : { 'If-None-Match': '*' })
 }
 
-async function exists(path) {
-  try {
-    await call('GET', `${urlOf('api/contents', path)}?content=0`)
-    return true
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return false
-    throw error
-  }
+/** Reads the folder: asking for a file that is not there would be an error on the browser's console. */
+async function exists(folder, name) {
+  const { content } = await call('GET', urlOf('api/contents', folder))
+  return content.some((entry) => entry.name === name)
 }
 
 /** XMLHttpRequest, since fetch tells nothing of a request's progress. */
