@@ -1,8 +1,18 @@
-import { chmodSync, copyFileSync, existsSync, readdirSync, statSync, unlinkSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+} from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import BetterSqlite3 from 'better-sqlite3'
 import { Kysely, SqliteDialect, sql } from 'kysely'
-import { migrations } from '../../migrations/index.ts'
+import { type Migration, migrations } from '../../migrations/index.ts'
 import { HubError } from '../../packages/core/errors.ts'
 import type { Schema } from './schema.ts'
 
@@ -16,16 +26,19 @@ export interface Database extends AsyncDisposable {
 const busyTimeout = 250
 
 /**
- * Opens (or makes, mode 0600) the SQLite file and brings it to the newest schema; before a
- * migration the file is copied beside itself.
+ * Opens (or makes, mode 0600) the SQLite file and brings it to the newest schema, the last of
+ * `steps`; before a migration the file is copied beside itself.
  * @throws {HubError} `unavailable` for a corrupt, read-only or newer database, naming the file and the way out.
  */
-export async function openDatabase(file: string): Promise<Database> {
+export async function openDatabase(
+  file: string,
+  steps: readonly Migration[] = migrations,
+): Promise<Database> {
   const raw = openFile(file)
   try {
     checkIntegrity(raw, file)
     const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: guarded(raw) }) })
-    await migrate(db, raw, file)
+    await migrate(db, raw, steps)
     return {
       db,
       file,
@@ -76,31 +89,49 @@ export function checkDatabase(file: string): DatabaseReport {
  * Resolves to the new file's name.
  */
 export async function backupDatabase(file: string, keep = 3): Promise<string> {
-  const target = backupName(file, 'backup')
   try {
     const raw = new BetterSqlite3(file, { readonly: true, timeout: busyTimeout })
     try {
-      await raw.backup(target)
+      return await copyDatabase(raw, 'backup', keep)
     } finally {
       raw.close()
     }
   } catch (error) {
     throw asHubError(error, file)
   }
-  chmodSync(target, 0o600)
-  pruneBackups(file, 'backup', keep)
+}
+
+async function copyDatabase(
+  raw: BetterSqlite3.Database,
+  kind: string,
+  keep: number,
+): Promise<string> {
+  const target = backupName(raw.name, kind)
+  // What fails half-way must not take the place of a good copy.
+  const unfinished = `${target}.part`
+  try {
+    closeSync(openSync(unfinished, 'wx', 0o600))
+    await raw.backup(unfinished)
+    renameSync(unfinished, target)
+  } catch (error) {
+    rmSync(unfinished, { force: true })
+    throw asHubError(error, raw.name)
+  }
+  pruneBackups(raw.name, kind, keep)
   return target
 }
 
 function openFile(file: string): BetterSqlite3.Database {
+  let raw: BetterSqlite3.Database | null = null
   try {
-    const raw = new BetterSqlite3(file, { timeout: busyTimeout })
+    raw = new BetterSqlite3(file, { timeout: busyTimeout })
     chmodSync(file, 0o600)
     raw.pragma('journal_mode = WAL')
     raw.pragma('synchronous = NORMAL')
     raw.pragma('foreign_keys = ON')
     return raw
   } catch (error) {
+    raw?.close()
     throw asHubError(error, file)
   }
 }
@@ -117,20 +148,14 @@ function checkIntegrity(raw: BetterSqlite3.Database, file: string): void {
 async function migrate(
   db: Kysely<Schema>,
   raw: BetterSqlite3.Database,
-  file: string,
+  steps: readonly Migration[],
 ): Promise<void> {
   const applied = appliedMigrations(raw)
-  const unknown = applied.filter((name) => !migrations.some((known) => known.name === name))
-  if (unknown.length > 0) throw new HubError('unavailable', newerMessage(file, unknown))
-  const missing = migrations.filter((known) => !applied.includes(known.name))
+  const unknown = applied.filter((name) => !steps.some((known) => known.name === name))
+  if (unknown.length > 0) throw new HubError('unavailable', newerMessage(raw.name, unknown))
+  const missing = steps.filter((known) => !applied.includes(known.name))
   if (missing.length === 0) return
-  if (applied.length > 0) {
-    raw.pragma('wal_checkpoint(TRUNCATE)')
-    const copy = backupName(file, 'before-upgrade')
-    copyFileSync(file, copy)
-    chmodSync(copy, 0o600)
-    pruneBackups(file, 'before-upgrade', 3)
-  }
+  if (applied.length > 0) await copyDatabase(raw, 'before-upgrade', 3)
   await db.schema
     .createTable('schema_migrations')
     .ifNotExists()
@@ -187,7 +212,11 @@ function guarded(
       return {
         reader: statement.reader,
         all: (parameters: readonly unknown[]) => attempt(() => statement.all(...parameters)),
-        run: (parameters: readonly unknown[]) => attempt(() => statement.run(...parameters)),
+        run(parameters: readonly unknown[]) {
+          // SQLite has rolled back by itself after some failures, which must not hide behind a second one.
+          if (text === 'rollback' && !raw.inTransaction) return { changes: 0, lastInsertRowid: 0 }
+          return attempt(() => statement.run(...parameters))
+        },
         iterate: (parameters: readonly unknown[]) =>
           statement.iterate(...parameters) as IterableIterator<unknown>,
       }
@@ -197,16 +226,18 @@ function guarded(
 
 /** SQLite's own failures as something an admin can act on; everything else unchanged. */
 function asHubError(error: unknown, file: string): Error {
-  if (!(error instanceof BetterSqlite3.SqliteError))
-    return error instanceof Error ? error : new Error(String(error))
   const say = (text: string): HubError =>
     new HubError('unavailable', text, { cause: error, retryAfter: 5 })
+  if (!(error instanceof BetterSqlite3.SqliteError)) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EROFS' || code === 'EACCES' || code === 'EPERM') return say(readOnlyMessage(file))
+    return error instanceof Error ? error : new Error(String(error))
+  }
   if (error.code.startsWith('SQLITE_BUSY'))
     return say(`the database ${file} is locked by another program; end it or try again`)
   if (error.code.startsWith('SQLITE_FULL'))
     return say(`the disk that holds ${file} is full; free some space`)
-  if (error.code.startsWith('SQLITE_READONLY'))
-    return say(`the database ${file} cannot be written; check its owner, mode and file system`)
+  if (error.code.startsWith('SQLITE_READONLY')) return say(readOnlyMessage(file))
   if (error.code.startsWith('SQLITE_IOERR'))
     return say(`reading or writing ${file} failed (${error.code})`)
   if (error.code.startsWith('SQLITE_CANTOPEN'))
@@ -215,6 +246,9 @@ function asHubError(error: unknown, file: string): Error {
     return say(corruptMessage(file))
   return error
 }
+
+const readOnlyMessage = (file: string): string =>
+  `the database ${file} cannot be written; check its owner, mode and file system`
 
 const corruptMessage = (file: string): string =>
   `the database ${file} is damaged or not a database; restore one of its copies (${basename(file)}.backup-*) or move it away`

@@ -23,6 +23,10 @@ export function acquireLock(dataDir: string): HubLock {
   } catch (error) {
     lock.close()
     if (!(error instanceof BetterSqlite3.SqliteError)) throw error
+    if (!error.code.startsWith('SQLITE_BUSY'))
+      throw new HubError('unavailable', `${file} cannot be locked (${error.message}): remove it`, {
+        cause: error,
+      })
     throw new HubError('unavailable', `another hub uses ${dataDir}: ${holder(dataDir)}`, {
       cause: error,
     })
