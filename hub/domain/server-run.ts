@@ -376,12 +376,14 @@ export class ServerRun {
     }
   }
 
+  /** Whoever ended the start knows why; for a deadline the spawner knows more. */
   #classify(error: unknown): Exit {
+    const reason: unknown = this.#cancel.signal.reason
+    if (reason instanceof StartFailed && reason.exit.cause !== 'timeout') return reason.exit
     const known = [error, error instanceof Error ? error.cause : null].find(
       (candidate) => candidate instanceof StartFailed,
     )
     if (known) return known.exit
-    const reason: unknown = this.#cancel.signal.reason
     if (reason instanceof StartFailed) return reason.exit
     this.#warn('start failed', describeError(error))
     return { cause: 'unknown', code: null, message: describeError(error) }

@@ -1,4 +1,7 @@
-/** What every page does: times, forms that are sent once, copy buttons, the focus on arrival. */
+/** What every page does: history, times, forms that are sent once, copy buttons, the focus on arrival. */
+
+// A page that answered a form is visited again as any other: no question about sending it twice.
+history.replaceState(history.state, '')
 
 showMoments()
 setInterval(showMoments, 30_000)
