@@ -158,7 +158,8 @@ function report(
   t.diagnostic(`kills ${JSON.stringify(kills)}`)
   t.diagnostic(`requests ${traffic.answers.length}, answered by servers ${answered}`)
   t.diagnostic(`people ${JSON.stringify(people.counts)}`)
-  t.diagnostic(`generations ${test.rows().map(({ user, generation }) => `${user} ${generation}`)}`)
+  const generations = test.rows().map(({ user, generation }) => `${user} ${generation}`)
+  t.diagnostic(`starts written down: ${generations.join(', ')}`)
 }
 
 /** A number from 0 to 1 per call, the same ones for the same seed (mulberry32). */

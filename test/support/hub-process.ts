@@ -248,8 +248,9 @@ export default {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.end('SIGKILL')
-    await this.run('stop', '--all', '--data-dir', this.dataDir)
-    for (const pid of [...this.serverPids(), ...this.proxyPids()]) kill(pid)
+    const pids = (): number[] => [...this.serverPids(), ...this.proxyPids()]
+    for (const pid of pids()) kill(pid)
+    await until('everything has ended', () => pids().length === 0, patience)
     rmSync(this.#folder, { recursive: true, force: true })
   }
 }
