@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import express, { type Express, type Request, type RequestHandler } from 'express'
+import express, { type Express, type Request, type RequestHandler, type Router } from 'express'
 import { HubError } from '../packages/core/errors.ts'
 import type { Authenticator } from '../packages/core/authenticator.ts'
 import { packageRoot } from '../packages/process/index.ts'
@@ -29,7 +29,7 @@ import type { Render } from './pages/render.ts'
 import { serverPages, userServerPages } from './pages/servers.ts'
 import { contextOf, type Requests } from './request.ts'
 import { apiHeaders, pageHeaders } from './response-headers.ts'
-import { strictRouters } from './router.ts'
+import { strictRouter, strictRouters } from './router.ts'
 
 /** Everything the routers speak to. */
 export interface AppParts {
@@ -103,11 +103,12 @@ export function createSocketApp(parts: AppParts): Express {
   return app
 }
 
-function apiApp(parts: AppParts): Express {
+/** Routers rather than apps: each app on the way would change the prototypes of every request and response. */
+function apiApp(parts: AppParts): Router {
   const { access, requests, urls, options, log } = parts
   const guard = createGuard(access, requests.xsrf)
   const pages = { default: options.apiPageDefaultLimit, max: options.apiPageMaxLimit }
-  const api = strictApp()
+  const api = strictRouter()
   api.use(apiHeaders(urls))
   api.options('/{*path}', (_req, res) => void res.status(200).end())
   api.use(express.text({ type: () => true, limit: '1mb' }))
@@ -136,8 +137,8 @@ function consent(
   parts: AppParts,
   pages: ReturnType<typeof createPages>,
   formBody: RequestHandler,
-): Express {
-  const app = strictApp()
+): Router {
+  const app = strictRouter()
   app.use('/oauth2/authorize', formBody)
   app.use(strictRouters(oauthConsentPages({ pages, provider: parts.provider })))
   app.use('/oauth2/authorize', pageErrors(pages, parts.log))

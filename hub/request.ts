@@ -104,8 +104,11 @@ export function createRequests(deps: RequestDeps): Requests {
     const hosts = [host, req.headers.host, first(req.headers['x-forwarded-host'])]
     let byCookie: Promise<Caller | null> | null = null
     const fromCookie = () => (byCookie ??= cookieCaller(jar).then(noteUse))
+    let id: string | null = null
     return {
-      id: randomBytes(6).toString('hex'),
+      get id() {
+        return (id ??= randomBytes(6).toString('hex'))
+      },
       peer: peerOf(req),
       protocol: protocolOf(req, publicUrl),
       host,

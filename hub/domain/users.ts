@@ -54,7 +54,7 @@ export function createUsers(deps: {
   return {
     byName,
     page: (query) => store.page(query),
-    rolesOf: async (user) => (await store.rolesOf(user.id)).names,
+    rolesOf: (user) => store.roleNamesOf(user.id),
     groupsOf: (user) => store.groupsOf(user.id),
 
     async create(names, { admin, by }) {

@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import BetterSqlite3 from 'better-sqlite3'
-import { Kysely, SqliteDialect, sql } from 'kysely'
+import { type CompiledQuery, Kysely, SqliteDialect, sql } from 'kysely'
 import { type Migration, migrations } from '../../migrations/index.ts'
 import { HubError } from '../../packages/core/errors.ts'
 import type { Schema } from './schema.ts'
@@ -271,6 +271,17 @@ function pruneBackups(file: string, kind: string, keep: number): void {
     .toSorted()
   for (const name of copies.slice(0, Math.max(0, copies.length - keep)))
     unlinkSync(join(folder, name))
+}
+
+/**
+ * A query that is built and compiled once: building costs several times what SQLite needs for a
+ * small answer. `compiled` has any values as parameters; calls give the real ones in that order.
+ */
+export function prepared<Row>(
+  { db }: Database,
+  compiled: CompiledQuery<Row>,
+): (...parameters: readonly unknown[]) => Promise<readonly Row[]> {
+  return async (...parameters) => (await db.executeQuery<Row>({ ...compiled, parameters })).rows
 }
 
 /** True while the database answers; used by the readiness check. */

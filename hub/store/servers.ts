@@ -1,7 +1,7 @@
 import { HubError } from '../../packages/core/errors.ts'
 import type { Selectable } from 'kysely'
 import type { Exit, Json } from '../../packages/core/spawner.ts'
-import type { Database } from './database.ts'
+import { type Database, prepared } from './database.ts'
 import type { Schema } from './schema.ts'
 
 /** One server of one user as stored; the row of a stopped server keeps its options and its last end. */
@@ -77,6 +77,10 @@ const rowsOf = ({ db }: Database) =>
 
 /** Finding servers. */
 function serverQueries(database: Database): Pick<ServerStore, 'find' | 'ofUser' | 'active'> {
+  const ofUser = prepared(
+    database,
+    rowsOf(database).where('user_id', '=', 0).orderBy('servers.name').compile(),
+  )
   return {
     async find(userId, name) {
       const query = rowsOf(database).where('user_id', '=', userId).where('servers.name', '=', name)
@@ -85,8 +89,7 @@ function serverQueries(database: Database): Pick<ServerStore, 'find' | 'ofUser' 
     },
 
     async ofUser(userId) {
-      const query = rowsOf(database).where('user_id', '=', userId).orderBy('servers.name')
-      return (await query.execute()).map(fromRow)
+      return (await ofUser(userId)).map(fromRow)
     },
 
     async active() {

@@ -1,4 +1,4 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHash, hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Selectable } from 'kysely'
 import type { Database } from './database.ts'
 import type { Schema } from './schema.ts'
@@ -52,7 +52,7 @@ type Row = Selectable<Schema['api_tokens']>
 
 /** The stored form of a secret that the hub made: 256 random bits need no salt and no rounds. */
 export function hashSecret(secret: string): string {
-  return `sha256:${createHash('sha256').update(secret).digest('hex')}`
+  return `sha256:${hash('sha256', secret, 'hex')}`
 }
 
 /** Whether this stored form, ours or JupyterHub's, is that of `secret`. Takes the same time for every answer. */
@@ -166,10 +166,10 @@ export function tokenStore({ db }: Database): TokenStore {
 function matchesJupyterHubHash(secret: string, stored: string): boolean {
   const [algorithm, rounds, salt, digest] = stored.split(':')
   if (algorithm !== 'sha512' || !salt || !digest) return false
-  const hash = createHash('sha512').update(salt)
+  const rounded = createHash('sha512').update(salt)
   const bytes = Buffer.from(secret)
-  for (let round = Math.min(Number(rounds), 100_000); round > 0; round -= 1) hash.update(bytes)
-  const actual = hash.digest()
+  for (let round = Math.min(Number(rounds), 100_000); round > 0; round -= 1) rounded.update(bytes)
+  const actual = rounded.digest()
   const expected = Buffer.from(digest, 'hex')
   return actual.length === expected.length && timingSafeEqual(actual, expected)
 }

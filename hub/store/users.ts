@@ -1,6 +1,6 @@
 import { type Selectable, sql } from 'kysely'
 import { nameKey } from '../../packages/core/slug.ts'
-import type { Database } from './database.ts'
+import { type Database, prepared } from './database.ts'
 import type { Schema } from './schema.ts'
 
 /** A user as stored. Times are dates; `userInfo` is the authenticator's clear-text profile. */
@@ -45,6 +45,8 @@ export interface UserStore {
   /** Removes the user and everything that belongs to them. */
   delete(id: number): Promise<void>
   groupsOf(id: number): Promise<readonly string[]>
+  /** Names of the user's own roles. */
+  roleNamesOf(id: number): Promise<readonly string[]>
   /** Raw scopes of the user's roles and of their groups' roles, and the names of their own roles. */
   rolesOf(
     id: number,
@@ -62,9 +64,14 @@ export function userStore(database: Database): UserStore {
 }
 
 /** Finding users. */
-function userQueries({
-  db,
-}: Database): Pick<UserStore, 'findById' | 'findByName' | 'page' | 'count'> {
+function userQueries(
+  database: Database,
+): Pick<UserStore, 'findById' | 'findByName' | 'page' | 'count'> {
+  const { db } = database
+  const byName = prepared(
+    database,
+    db.selectFrom('users').selectAll().where('name_key', '=', '').compile(),
+  )
   return {
     async findById(id) {
       return fromRow(
@@ -73,8 +80,8 @@ function userQueries({
     },
 
     async findByName(name) {
-      const query = db.selectFrom('users').selectAll().where('name_key', '=', nameKey(name))
-      return fromRow(await query.executeTakeFirst())
+      const [row] = await byName(nameKey(name))
+      return fromRow(row)
     },
 
     async page({ nameContains, only, state, sort, offset, limit }) {
@@ -210,7 +217,30 @@ function userChanges({
 }
 
 /** What users may do. */
-function userRights({ db }: Database): Pick<UserStore, 'setAdmin' | 'groupsOf' | 'rolesOf'> {
+function userRights(
+  database: Database,
+): Pick<UserStore, 'setAdmin' | 'groupsOf' | 'roleNamesOf' | 'rolesOf'> {
+  const { db } = database
+  const groupNames = prepared(
+    database,
+    db
+      .selectFrom('user_groups')
+      .innerJoin('groups', 'groups.id', 'user_groups.group_id')
+      .select('groups.name')
+      .where('user_id', '=', 0)
+      .orderBy('groups.name')
+      .compile(),
+  )
+  const roleNames = prepared(
+    database,
+    db
+      .selectFrom('user_roles')
+      .innerJoin('roles', 'roles.id', 'user_roles.role_id')
+      .select('roles.name')
+      .where('user_id', '=', 0)
+      .orderBy('roles.name')
+      .compile(),
+  )
   return {
     async setAdmin(name, admin) {
       return db.transaction().execute(async (transaction) => {
@@ -243,14 +273,11 @@ function userRights({ db }: Database): Pick<UserStore, 'setAdmin' | 'groupsOf' |
     },
 
     async groupsOf(id) {
-      const rows = await db
-        .selectFrom('user_groups')
-        .innerJoin('groups', 'groups.id', 'user_groups.group_id')
-        .select('groups.name')
-        .where('user_id', '=', id)
-        .orderBy('groups.name')
-        .execute()
-      return rows.map((row) => row.name)
+      return (await groupNames(id)).map(({ name }) => name)
+    },
+
+    async roleNamesOf(id) {
+      return (await roleNames(id)).map(({ name }) => name)
     },
 
     async rolesOf(id) {
