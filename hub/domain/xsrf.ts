@@ -23,7 +23,10 @@ const maxAgeDays = 31
 export function createXsrf(key: Buffer, clock: () => Date = () => new Date()): Xsrf {
   const idOf = (cookie: string): string | null => {
     if (cookie.length > 1024 || !/^[A-Za-z0-9_-]+$/.test(cookie)) return null
-    const signed = Buffer.from(cookie, 'base64url').toString('latin1')
+    const bytes = Buffer.from(cookie, 'base64url')
+    const signed = bytes.toString('latin1')
+    // Decoding forgives odd ends, and one token has one spelling.
+    if (bytes.toString('base64url') !== cookie) return null
     return verifyValue(key, '_xsrf', signed, { maxAgeDays, now: clock() })
   }
   const belongs = (cookie: string, session: string | null): boolean => {

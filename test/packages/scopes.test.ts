@@ -12,15 +12,42 @@ import {
 } from '../../packages/core/scopes.ts'
 
 const bases = [
-  ...['self', 'inherit', 'admin:users', 'users', 'list:users', 'read:users', 'read:users:name'],
-  ...['users:activity', 'servers', 'read:servers', 'start:servers', 'access:servers', 'shares'],
-  ...['tokens', 'admin:groups', 'list:groups', 'admin:services', 'read:hub', 'custom:grades:read'],
+  'self',
+  'inherit',
+  'admin:users',
+  'users',
+  'list:users',
+  'read:users',
+  'read:users:name',
+  'users:activity',
+  'servers',
+  'read:servers',
+  'start:servers',
+  'access:servers',
+  'shares',
+  'tokens',
+  'admin:groups',
+  'list:groups',
+  'admin:services',
+  'read:hub',
+  'custom:grades:read',
 ]
 const users = ['ada', 'bob', 'eve']
 const groups = ['g1', 'g2']
 const filters = [
-  ...['', '', '!user', '!server', '!service', '!user=ada', '!user=bob', '!group=g1', '!group=g2'],
-  ...['!server=ada/', '!server=ada/lab', '!server=bob/', '!service=culler'],
+  '',
+  '',
+  '!user',
+  '!server',
+  '!service',
+  '!user=ada',
+  '!user=bob',
+  '!group=g1',
+  '!group=g2',
+  '!server=ada/',
+  '!server=ada/lab',
+  '!server=bob/',
+  '!service=culler',
 ]
 const groupsOf = (user: string): readonly string[] => (user === 'ada' ? ['g1'] : [])
 const resources: readonly Resource[] = [

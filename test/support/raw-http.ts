@@ -32,12 +32,16 @@ export async function rawRequest(origin: string, bytes: string | Buffer): Promis
 }
 
 /** A whole request with `Host` and `Connection: close`; the path goes out as it is. */
-export function rawGet(
+export function rawSend(
   origin: string,
   path: string,
-  headers: readonly string[] = [],
-  method = 'GET',
+  request: {
+    readonly method?: string
+    readonly headers?: readonly string[]
+    readonly body?: string
+  } = {},
 ): Promise<RawAnswer> {
+  const { method = 'GET', headers = [], body = '' } = request
   const hasHost = headers.some((line) => /^host:/i.test(line))
   const lines = [
     `${method} ${path} HTTP/1.1`,
@@ -45,5 +49,5 @@ export function rawGet(
     'Connection: close',
     ...headers,
   ]
-  return rawRequest(origin, `${lines.join('\r\n')}\r\n\r\n`)
+  return rawRequest(origin, `${lines.join('\r\n')}\r\n\r\n${body}`)
 }

@@ -178,8 +178,15 @@ describe('the authorize endpoint', () => {
       { client_id: '' },
       { client_id: 'jupyterhub-user-nobody' },
       { client_id: 'jupyterhub' },
-      ...[`${redirectUri}/`, redirectUri.slice(0, -1), `${redirectUri}?x=1`, `${redirectUri}#x`],
-      ...['/user/ada/OAUTH_callback', `http://evil.test${redirectUri}`, `//evil.test`, ' ', ''],
+      `${redirectUri}/`,
+      redirectUri.slice(0, -1),
+      `${redirectUri}?x=1`,
+      `${redirectUri}#x`,
+      '/user/ada/OAUTH_callback',
+      `http://evil.test${redirectUri}`,
+      `//evil.test`,
+      ' ',
+      '',
     ].map((entry) => (typeof entry === 'string' ? { redirect_uri: entry } : entry))
     const repeated = Object.entries(authorizeValues).map(([name, value]) => ({
       [name]: [value, value],

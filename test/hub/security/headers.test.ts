@@ -17,9 +17,20 @@ for (const baseUrl of ['/', '/jhub/'])
     after(() => test[Symbol.asyncDispose]())
 
     const pages = [
-      ...['hub/', 'hub/login', 'hub/home', 'hub/nothing', 'hub/error/503', 'hub/spawn/nobody'],
-      ...['hub/static/style.css', 'hub/static/nothing', 'hub/logo', 'hub/health', 'user/ada/lab'],
-      ...['hub/api/oauth2/authorize', 'hub', 'services/x'],
+      'hub/',
+      'hub/login',
+      'hub/home',
+      'hub/nothing',
+      'hub/error/503',
+      'hub/spawn/nobody',
+      'hub/static/style.css',
+      'hub/static/nothing',
+      'hub/logo',
+      'hub/health',
+      'user/ada/lab',
+      'hub/api/oauth2/authorize',
+      'hub',
+      'services/x',
     ]
     const api = ['hub/api', 'hub/api/', 'hub/api/user', 'hub/api/nothing', 'hub/api/users/nobody']
 
@@ -45,8 +56,13 @@ for (const baseUrl of ['/', '/jhub/'])
         const { headers } = await ada.get(at(path))
         const policy = headers.get('content-security-policy') ?? ''
         for (const rule of [
-          ...["default-src 'none'", "script-src 'self'", "style-src 'self'", "base-uri 'none'"],
-          ...["frame-ancestors 'none'", "form-action 'self'", "require-trusted-types-for 'script'"],
+          "default-src 'none'",
+          "script-src 'self'",
+          "style-src 'self'",
+          "base-uri 'none'",
+          "frame-ancestors 'none'",
+          "form-action 'self'",
+          "require-trusted-types-for 'script'",
           `report-uri ${at('hub/security/csp-report')}`,
         ])
           assert.ok(policy.split('; ').includes(rule), `${path}: ${rule} in ${policy}`)
@@ -111,13 +127,22 @@ for (const baseUrl of ['/', '/jhub/'])
       }
       const path = (place: string) => `Path=${at(place)}`
       assert.deepEqual(attributes(login, 'jupyterhub-hub-login'), [
-        ...['Expires', 'HttpOnly', 'Max-Age=2592000', path('hub/'), 'SameSite=Lax'],
+        'Expires',
+        'HttpOnly',
+        'Max-Age=2592000',
+        path('hub/'),
+        'SameSite=Lax',
       ])
       assert.deepEqual(attributes(login, 'jupyterhub-session-id'), [
-        ...['HttpOnly', path(''), 'SameSite=Lax'],
+        'HttpOnly',
+        path(''),
+        'SameSite=Lax',
       ])
       assert.deepEqual(attributes(form, '_xsrf'), [
-        ...['Expires', 'Max-Age=3600', path('hub/'), 'SameSite=Lax'],
+        'Expires',
+        'Max-Age=3600',
+        path('hub/'),
+        'SameSite=Lax',
       ])
       assert.deepEqual(attributes(login, '_xsrf'), [path('hub/'), 'SameSite=Lax'])
       const https = await eve.get(at('hub/login'), { 'X-Forwarded-Proto': 'https', Cookie: '' })
@@ -164,21 +189,15 @@ describe('methods and paths', () => {
 
   it('answer 405 to a method that a known path does not have', async () => {
     const wrong = [
-      ...[
-        ['DELETE', '/hub/api/users'],
-        ['PUT', '/hub/api/users/ada'],
-        ['POST', '/hub/api/info'],
-      ],
-      ...[
-        ['GET', '/hub/api/shutdown'],
-        ['PATCH', '/hub/api/users/ada/tokens'],
-        ['POST', '/hub/api'],
-      ],
-      ...[
-        ['GET', '/hub/api/oauth2/token'],
-        ['DELETE', '/hub/api/user'],
-        ['GET', '/hub/api/users/ada/activity'],
-      ],
+      ['DELETE', '/hub/api/users'],
+      ['PUT', '/hub/api/users/ada'],
+      ['POST', '/hub/api/info'],
+      ['GET', '/hub/api/shutdown'],
+      ['PATCH', '/hub/api/users/ada/tokens'],
+      ['POST', '/hub/api'],
+      ['GET', '/hub/api/oauth2/token'],
+      ['DELETE', '/hub/api/user'],
+      ['GET', '/hub/api/users/ada/activity'],
     ]
     for (const [method = '', path = ''] of wrong) {
       const page = await ada.api(method, path)
