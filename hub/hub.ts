@@ -15,7 +15,7 @@ import { createAccess } from './domain/access.ts'
 import { Activity } from './domain/activity.ts'
 import { createLogin } from './domain/login.ts'
 import { createOauthProvider } from './domain/oauth-provider.ts'
-import { createRoutes, type Routes } from './domain/routes.ts'
+import { Routes } from './domain/routes.ts'
 import { Servers } from './domain/servers.ts'
 import { createTokens } from './domain/tokens.ts'
 import { type HubUrls, hubUrls } from './domain/urls.ts'
@@ -130,7 +130,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   const { apiUrl } = config.proxy.options
   const proxyApi = typeof apiUrl === 'string' ? new URL(apiUrl).origin : null
   const ownOrigins = [connectOrigin, ...(proxyApi === null ? [] : [proxyApi])]
-  const routes: Routes = createRoutes({ proxy, log, ownOrigins })
+  const routes: Routes = new Routes({ proxy, log, ownOrigins })
   routes.expect({ routespec: hub.baseUrl, target: connectOrigin, data: { hub: true } })
 
   const servers = createServers({ ...options, ...core, log, urls, routes, logDir })

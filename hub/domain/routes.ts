@@ -3,112 +3,114 @@ import { after } from '../../packages/core/promises.ts'
 import type { Proxy, ReportedRoute, Route } from '../../packages/core/proxy.ts'
 import type { Log } from '../log.ts'
 
-/** The routing table as the hub believes it, and the proxy kept equal to it. */
-export interface Routes {
-  /** @throws {HubError} `invalid_request` for a target the proxy must not reach, `proxy_unreachable`. */
-  add(route: Route): Promise<void>
-  /** Never throws: a route that the proxy could not drop now is dropped by the next check. */
-  remove(routespec: string): Promise<void>
-  /** Takes up a route without telling the proxy: `restore` follows. */
-  expect(route: Route): void
-  /** Gives the proxy the whole table. */
-  restore(): Promise<void>
-  /** Compares with what the proxy has, mends every difference, and returns what it reports. */
-  check(): Promise<readonly ReportedRoute[]>
-  all(): readonly Route[]
+export interface RoutesDeps {
+  readonly proxy: Proxy
+  readonly log: Log
+  /** Origins that no server may be: the hub itself and the proxy's API. */
+  readonly ownOrigins: readonly string[]
 }
 
 /** Longest time that the end of a server waits for the proxy, in ms. */
 const removalPatience = 3000
 
-export function createRoutes(deps: {
-  readonly proxy: Proxy
-  readonly log: Log
-  /** Origins that no server may be: the hub itself and the proxy's API. */
-  readonly ownOrigins: readonly string[]
-}): Routes {
-  const { proxy, log, ownOrigins } = deps
-  const wanted = new Map<string, Route>()
+/** The routing table as the hub believes it, and the proxy kept equal to it. */
+export class Routes {
+  readonly #deps: RoutesDeps
+  readonly #wanted = new Map<string, Route>()
+  /** The last change of each route that the proxy has not answered yet. */
+  readonly #changes = new Map<string, Promise<void>>()
 
-  const checkTarget = ({ target }: Route): void => {
-    const url = new URL(target)
-    if (!['http:', 'https:'].includes(url.protocol))
-      throw new HubError(
-        'invalid_request',
-        `a route's target must be http or https, not ${url.protocol}`,
-      )
-    if (/^169\.254\.|^\[fe[89ab]/i.test(url.hostname))
-      throw new HubError(
-        'invalid_request',
-        `a route's target must not be link-local (${url.hostname})`,
-      )
-    if (ownOrigins.includes(url.origin))
-      throw new HubError('invalid_request', `${url.origin} is the hub or its proxy, not a server`)
+  constructor(deps: RoutesDeps) {
+    this.#deps = deps
   }
 
-  const turns = new Map<string, Promise<void>>()
+  /** @throws {HubError} `invalid_request` for a target the proxy must not reach, `proxy_unreachable`. */
+  async add(route: Route): Promise<void> {
+    if (route.data['hub'] !== true) this.#checkTarget(route)
+    this.#wanted.set(route.routespec, route)
+    await this.#settle(route.routespec)
+  }
 
-  /** Tells the proxy what is wanted of one route by then: changes of the same route wait for each other. */
-  const settle = (routespec: string): Promise<void> => {
-    const before = turns.get(routespec) ?? Promise.resolve()
-    const turn = before
+  /** Never throws: a route that the proxy could not drop now is dropped by the next check. */
+  async remove(routespec: string): Promise<void> {
+    if (!this.#wanted.delete(routespec)) return
+    const removed = this.#settle(routespec).catch((error: unknown) => {
+      this.#deps.log.warn('a route could not be removed now', {
+        route: routespec,
+        error: describeError(error),
+      })
+    })
+    await Promise.race([removed, after(removalPatience)])
+  }
+
+  /** Takes up a route without telling the proxy: `restore` follows. */
+  expect(route: Route): void {
+    this.#wanted.set(route.routespec, route)
+  }
+
+  /** Gives the proxy the whole table. */
+  restore(): Promise<void> {
+    return this.#deps.proxy.replaceAll(this.all())
+  }
+
+  /** Compares with what the proxy has, mends every difference, and returns what it reports. */
+  async check(): Promise<readonly ReportedRoute[]> {
+    const reported = await this.#deps.proxy.list()
+    await this.#mend(reported)
+    return reported
+  }
+
+  all(): readonly Route[] {
+    return [...this.#wanted.values()]
+  }
+
+  /**
+   * Tells the proxy what is wanted of one route by then. Changes of the same route wait for each
+   * other: the last one sent is the last one to arrive.
+   */
+  #settle(routespec: string): Promise<void> {
+    const { proxy } = this.#deps
+    const before = this.#changes.get(routespec) ?? Promise.resolve()
+    const change = before
       .catch(() => {})
       .then(() => {
-        const route = wanted.get(routespec)
+        const route = this.#wanted.get(routespec)
         return route ? proxy.add(route) : proxy.delete(routespec)
       })
     const forget = (): void => {
-      if (turns.get(routespec) === turn) turns.delete(routespec)
+      if (this.#changes.get(routespec) === change) this.#changes.delete(routespec)
     }
-    turns.set(routespec, turn)
-    turn.then(forget, forget)
-    return turn
+    this.#changes.set(routespec, change)
+    change.then(forget, forget)
+    return change
   }
 
-  const mend = async (reported: readonly ReportedRoute[]): Promise<void> => {
+  async #mend(reported: readonly ReportedRoute[]): Promise<void> {
+    const { log } = this.#deps
     const actual = new Map(reported.map((route) => [route.routespec, route]))
-    for (const route of [...wanted.values()])
-      if (actual.get(route.routespec)?.target !== route.target) {
-        log.warn('the proxy lacked a route or had another target', { route: route.routespec })
-        await settle(route.routespec)
+    for (const { routespec, target } of this.#wanted.values())
+      if (actual.get(routespec)?.target !== target) {
+        log.warn('the proxy lacked a route or had another target', { route: routespec })
+        await this.#settle(routespec)
       }
     for (const { routespec } of reported)
-      if (!wanted.has(routespec)) {
+      if (!this.#wanted.has(routespec)) {
         log.warn('the proxy had a route that should be gone', { route: routespec })
-        await settle(routespec)
+        await this.#settle(routespec)
       }
   }
 
-  return {
-    async add(route) {
-      if (route.data['hub'] !== true) checkTarget(route)
-      wanted.set(route.routespec, route)
-      await settle(route.routespec)
-    },
-
-    async remove(routespec) {
-      if (!wanted.delete(routespec)) return
-      const removed = settle(routespec).catch((error: unknown) => {
-        log.warn('a route could not be removed now', {
-          route: routespec,
-          error: describeError(error),
-        })
-      })
-      await Promise.race([removed, after(removalPatience)])
-    },
-
-    expect(route) {
-      wanted.set(route.routespec, route)
-    },
-
-    restore: () => proxy.replaceAll([...wanted.values()]),
-
-    async check() {
-      const reported = await proxy.list()
-      await mend(reported)
-      return reported
-    },
-
-    all: () => [...wanted.values()],
+  #checkTarget({ target }: Route): void {
+    const { ownOrigins } = this.#deps
+    const url = new URL(target)
+    const refuse = (why: string): never => {
+      throw new HubError('invalid_request', why)
+    }
+    if (!['http:', 'https:'].includes(url.protocol))
+      refuse(`a route's target must be http or https, not ${url.protocol}`)
+    if (/^169\.254\.|^\[fe[89ab]/i.test(url.hostname))
+      refuse(`a route's target must not be link-local (${url.hostname})`)
+    if (ownOrigins.includes(url.origin))
+      refuse(`${url.origin} is the hub or its proxy, not a server`)
   }
 }

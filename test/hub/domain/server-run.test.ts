@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { type TestContext, describe, it } from 'node:test'
-import { createRoutes } from '../../../hub/domain/routes.ts'
+import { Routes } from '../../../hub/domain/routes.ts'
 import { type RunDeps, ServerRun } from '../../../hub/domain/server-run.ts'
 import { openDatabase } from '../../../hub/store/database.ts'
 import { roleStore } from '../../../hub/store/roles.ts'
@@ -172,7 +172,7 @@ async function createWorld(t: TestContext, timeouts: Timeouts) {
   const calls: string[] = []
   const log = { debug() {}, info() {}, warn() {}, error() {} }
   const proxy = createProxy()
-  const routes = createRoutes({ proxy, log, ownOrigins: [] })
+  const routes = new Routes({ proxy, log, ownOrigins: [] })
   return {
     store,
     routes,
