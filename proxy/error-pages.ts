@@ -4,6 +4,7 @@ import https from 'node:https'
 import { join } from 'node:path'
 import type { Log } from './log.ts'
 import { parseTarget, pathAtTarget } from './target.ts'
+import type { TargetTls } from './target-tls.ts'
 
 /** What a person or a program is told instead of what they asked for. */
 export interface Problem {
@@ -12,6 +13,8 @@ export interface Problem {
   readonly message: string
   /** Seconds after which the same request may succeed: the page then asks again by itself. */
   readonly retryAfter?: number
+  /** What is known of the server there, in a word such as `stopped`. */
+  readonly reason?: string
   /** Whether the error target may be asked for the page. Not for refused requests: they must cost nothing. */
   readonly mayAsk?: boolean
 }
@@ -21,6 +24,8 @@ export interface ErrorPageSources {
   readonly errorTarget: string | null
   /** A folder with `<status>.html` and `error.html`, or null. */
   readonly errorPath: string | null
+  /** For an error target on https. */
+  readonly tls: TargetTls
   readonly log: Log
 }
 
@@ -64,11 +69,13 @@ export class ErrorPages {
   }
 
   async #foreignPage(request: IncomingMessage, problem: Problem): Promise<Page | null> {
-    const { errorTarget, errorPath, log } = this.#sources
+    const { errorTarget, errorPath, tls, log } = this.#sources
     if (errorPath !== null) return readPage(errorPath, problem.status)
     if (errorTarget === null) return null
     try {
-      return await askForPage(errorTarget, problem.status, request.url ?? '/')
+      const query = new URLSearchParams({ url: request.url ?? '/' })
+      if (problem.reason !== undefined) query.set('reason', problem.reason)
+      return await askForPage(errorTarget, `/${problem.status}?${query.toString()}`, tls)
     } catch (error) {
       log.warn(`the error target gave no page for ${problem.status}: ${String(error)}`)
       return null
@@ -88,16 +95,16 @@ function discardBody(request: IncomingMessage, response: ServerResponse): void {
   })
 }
 
-function askForPage(errorTarget: string, status: number, url: string): Promise<Page> {
+function askForPage(errorTarget: string, path: string, tls: TargetTls): Promise<Page> {
   const target = parseTarget(errorTarget)
   if (target === null) throw new Error('the error target is not a URL')
-  const path = `/${status}?${new URLSearchParams({ url }).toString()}`
   return new Promise((resolve, reject) => {
     const asked = (target.secure ? https : http).get({
       ...target.connect,
       path: pathAtTarget(target, path),
       headers: { host: target.host },
       agent: false,
+      ...(target.secure && tls.options()),
       signal: AbortSignal.timeout(askFor),
     })
     asked.once('error', reject)
@@ -144,10 +151,23 @@ function wantsJson({ headers }: IncomingMessage): boolean {
   return json >= 0 && (html < 0 || json < html)
 }
 
-function jsonPage({ status, message }: Problem): Page {
+/**
+ * Whether a person opens this address in a tab: a page that asks for HTML from a script, a frame or
+ * an image does not (Fetch Metadata, where the browser sends it).
+ */
+export function isNavigation(request: IncomingMessage): boolean {
+  const { method, headers } = request
+  if (method !== 'GET' && method !== 'HEAD') return false
+  const destination = headers['sec-fetch-dest'] ?? 'document'
+  const mode = headers['sec-fetch-mode'] ?? 'navigate'
+  if (destination !== 'document' || mode !== 'navigate' || wantsJson(request)) return false
+  return /text\/html/i.test(headers.accept ?? '')
+}
+
+function jsonPage({ status, message, reason }: Problem): Page {
   return {
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ status, message }),
+    body: JSON.stringify({ status, message, ...(reason !== undefined && { reason }) }),
   }
 }
 

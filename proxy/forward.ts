@@ -17,6 +17,8 @@ export interface HttpForwarding {
   readonly route: Route
   readonly head: TargetRequest
   readonly hasBody: boolean
+  /** Changes the headers of an answer (name, value, name, value) in place. */
+  readonly rewrite?: (headers: string[], status: number) => void
   /** Called at most once, before anything of an answer was sent: the callee answers the client. */
   readonly failed: (failure: TargetFailure) => void
 }
@@ -95,8 +97,10 @@ class Forwarded {
   }
 
   #answered({ status, reason, headers }: TargetAnswer, body: TargetBody): void {
-    const { response, route } = this.#forwarding
-    if (!this.#writeHead(status, reason, relayedHeaders(headers, status))) return
+    const { response, route, rewrite } = this.#forwarding
+    const relayed = relayedHeaders(headers, status)
+    rewrite?.(relayed, status)
+    if (!this.#writeHead(status, reason, relayed)) return
     // With the first bytes of the body, if they are there already, but without waiting for them.
     response.cork()
     response.flushHeaders()

@@ -1,13 +1,22 @@
 #!/usr/bin/env node
+import cluster from 'node:cluster'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { type Socket, type AddressInfo, isIPv6 } from 'node:net'
-import { BadFlag, helpText, readFlags } from './flags.ts'
+import type { Socket } from 'node:net'
+import { basename } from 'node:path'
+import { AccessLog } from './access-log.ts'
+import { BadCertificate } from './certificates.ts'
+import { helpText } from './flag-list.ts'
+import { BadFlag } from './flag-values.ts'
+import { type Invocation, readFlags } from './flags.ts'
+import { CannotListen, urlOf } from './listeners.ts'
 import { type Log, lineLog } from './log.ts'
+import { BadRouteFile } from './route-file.ts'
 import { type RunningProxy, startProxy } from './server.ts'
-import type { Bind, ProxySettings } from './settings.ts'
+import type { ProxySettings } from './settings.ts'
+import { runWorker, startWorkers } from './workers.ts'
 
-/** JupyterHub kills a proxy of an earlier run about two seconds after it has asked it to end. */
-const drainFor = 1_500
+/** What can be mended by whoever has started us. */
+const mendable = [BadFlag, BadCertificate, CannotListen, BadRouteFile]
 
 await main()
 
@@ -16,34 +25,53 @@ async function main(): Promise<void> {
     const invocation = readFlags(process.argv.slice(2), process.env)
     if (invocation.kind === 'help') return void process.stdout.write(helpText())
     if (invocation.kind === 'version') return void process.stdout.write(`${version()}\n`)
-    await run(invocation.settings)
+    await (cluster.isWorker ? work(invocation.settings) : run(invocation))
   } catch (error) {
-    if (!(error instanceof BadFlag)) throw error
-    process.stderr.write(`portico-proxy: ${error.message}\n`)
+    if (!mendable.some((kind) => error instanceof kind)) throw error
+    process.stderr.write(`portico-proxy: ${(error as Error).message}\n`)
     process.exit(1)
   }
 }
 
-async function run(settings: ProxySettings): Promise<void> {
-  const log = lineLog(settings.logLevel, (line) => process.stdout.write(line))
+async function run({ settings, warnings }: Invocation & { kind: 'run' }): Promise<void> {
+  const log = logOf(settings)
   if (settings.authToken === null) {
     log.warn('CONFIGPROXY_AUTH_TOKEN is not set: whoever reaches the API can change the routes')
   }
+  for (const warning of warnings) log.warn(warning)
   survive(log)
   const proxy = await start(settings, log)
   writePid(settings.pidFile)
-  endOnSignal(proxy, settings, log)
-  log.info(`Proxying ${urlOf(proxy.publicAddress)} to ${settings.defaultTarget ?? '(no default)'}`)
-  log.info(`Proxy API at ${urlOf(proxy.apiAddress)}/api/routes`)
+  obeySignals(proxy, settings, log)
+  const { publicAddress, apiAddress } = proxy
+  const publicUrl = urlOf(publicAddress, settings.publicTls !== null)
+  log.info(`Proxying ${publicUrl} to ${settings.defaultTarget ?? '(no default)'}`)
+  log.info(`Proxy API at ${urlOf(apiAddress, settings.apiTls !== null)}/api/routes`)
 }
 
-async function start(settings: ProxySettings, log: Log): Promise<RunningProxy> {
-  try {
-    return await startProxy(settings, log)
-  } catch (error) {
-    process.stderr.write(`portico-proxy: ${explainListen(error as Error, settings)}\n`)
-    return process.exit(1)
-  }
+function start(settings: ProxySettings, log: Log): Promise<RunningProxy> {
+  if (settings.workers > 1) return startWorkers(settings, log)
+  return startProxy(settings, log, accessLogOf(settings, log))
+}
+
+/** Serves the public side for the main process, whose signals count: it tells us when to end. */
+async function work(settings: ProxySettings): Promise<void> {
+  const log = logOf(settings)
+  survive(log)
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
+  await runWorker(settings, log, accessLogOf(settings, log))
+  process.exit(0)
+}
+
+function logOf({ logLevel }: ProxySettings): Log {
+  return lineLog(logLevel, (line) => process.stdout.write(line))
+}
+
+function accessLogOf({ accessLog }: ProxySettings, log: Log): AccessLog | null {
+  if (accessLog === null) return null
+  return new AccessLog(accessLog, process.stdout, ({ message }) =>
+    log.error(`--access-log: ${message}`),
+  )
 }
 
 /** Whatever happens to one request, the table and all other connections stay. */
@@ -51,21 +79,25 @@ function survive(log: Log): void {
   process.on('uncaughtException', (error) => log.error(`unexpected: ${error.stack}`))
   process.on('unhandledRejection', (reason) => log.error(`unexpected: ${String(reason)}`))
   for (const stream of [process.stdout, process.stderr] as Socket[]) stream.on('error', () => {})
-  // Node would open its debugger; there is nothing to reload yet.
+  // Node would open its debugger.
   process.on('SIGUSR1', () => {})
-  process.on('SIGHUP', () => log.info('SIGHUP: nothing to reload'))
 }
 
-function endOnSignal(proxy: RunningProxy, { pidFile }: ProxySettings, log: Log): void {
+function obeySignals(proxy: RunningProxy, settings: ProxySettings, log: Log): void {
+  const { pidFile, drainTimeout } = settings
   const end = async (signal: string) => {
     log.info(`${signal}: finishing requests`)
-    await proxy.close(drainFor)
+    await proxy.close(drainTimeout)
     if (pidFile !== null) rmSync(pidFile, { force: true })
     process.exit(0)
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => void end(signal))
   }
+  process.on('SIGHUP', () => {
+    log.info('SIGHUP: reading certificates again')
+    proxy.reload()
+  })
 }
 
 function writePid(pidFile: string | null): void {
@@ -77,28 +109,9 @@ function writePid(pidFile: string | null): void {
   }
 }
 
-function explainListen(error: NodeJS.ErrnoException, settings: ProxySettings): string {
-  const { port } = error as { port?: number }
-  const bind = port === settings.apiBind.port ? settings.apiBind : settings.publicBind
-  const at = describe(bind)
-  if (error.code === 'EADDRINUSE') return `${at} is in use by another program`
-  if (error.code === 'EACCES') return `${at} may not be used by this account`
-  if (error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND') {
-    return `this machine has no address for ${at}`
-  }
-  return `cannot listen on ${at}: ${error.message}`
-}
-
-function describe({ host, port }: Bind): string {
-  return host === null ? `port ${port}` : `${isIPv6(host) ? `[${host}]` : host}:${port}`
-}
-
-function urlOf({ address, port }: AddressInfo): string {
-  return `http://${describe({ host: address, port })}`
-}
-
-/** From the package.json next to us, or one folder up when we run from `dist`. */
+/** Under the name of configurable-http-proxy its version, which scripts look at; else ours. */
 function version(): string {
+  if (basename(process.argv[1] ?? '') === 'configurable-http-proxy') return '5.3.0'
   const candidates = ['../package.json', '../../package.json']
   const file = candidates.map((each) => new URL(each, import.meta.url)).find(existsSync)
   return file ? (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version : 'unknown'

@@ -11,6 +11,7 @@ import type {
   TargetPool,
   TargetRequest,
 } from './target-client.ts'
+import type { TargetTls } from './target-tls.ts'
 
 /** Milliseconds. */
 export interface TargetTimeouts {
@@ -29,13 +30,15 @@ const keepAliveProbe = 30_000
 /** Speaks to targets through http.request, with one keep-alive agent per target. */
 export class NodeTargetClient implements TargetClient {
   readonly #timeouts: TargetTimeouts
+  readonly #tls: TargetTls
 
-  constructor(timeouts: TargetTimeouts) {
+  constructor(timeouts: TargetTimeouts, tls: TargetTls) {
     this.#timeouts = timeouts
+    this.#tls = tls
   }
 
   pool(target: Target): TargetPool {
-    return new NodePool(target, this.#timeouts)
+    return new NodePool(target, this.#timeouts, this.#tls)
   }
 }
 
@@ -43,9 +46,11 @@ class NodePool implements TargetPool {
   readonly #target: Target
   readonly #timeouts: TargetTimeouts
   readonly #agent: http.Agent
+  readonly #tls: TargetTls
 
-  constructor(target: Target, timeouts: TargetTimeouts) {
+  constructor(target: Target, timeouts: TargetTimeouts, tls: TargetTls) {
     this.#target = target
+    this.#tls = tls
     this.#timeouts = timeouts
     const options: http.AgentOptions = {
       keepAlive: true,
@@ -66,7 +71,7 @@ class NodePool implements TargetPool {
       headers: request.headers,
       agent: request.isUpgrade ? false : this.#agent,
       maxHeaderSize: maxHeadBytes,
-      ...(secure && { servername: serverName(this.#target) }),
+      ...(secure && { servername: serverName(this.#target), ...this.#tls.options() }),
     })
     return new NodeExchange(outgoing, request.isUpgrade, events, this.#timeouts)
   }

@@ -1,6 +1,7 @@
 import { RouteTable } from './route-table.ts'
 import { type Target, parseTarget } from './target.ts'
 import type { TargetClient, TargetPool } from './target-client.ts'
+import { type Tombstone, Tombstones, readTombstone } from './tombstones.ts'
 
 /** A JSON object, as it was posted. */
 export type JsonObject = Readonly<Record<string, unknown>>
@@ -54,9 +55,18 @@ export class Route {
     return this.#pool
   }
 
-  /** Notes that the route is of use. */
-  touch(): void {
-    this.#activity.at = Date.now()
+  get isOfJupyterHub(): boolean {
+    return Object.hasOwn(this.data, 'jupyterhub')
+  }
+
+  /** When the route was last of use, in milliseconds since the epoch. */
+  get lastActivity(): number {
+    return this.#activity.at
+  }
+
+  /** Notes that the route is of use, or was. */
+  touch(at = Date.now()): void {
+    if (at > this.#activity.at) this.#activity.at = at
   }
 
   /** Ends idle connections. Exchanges under way go on to their end. */
@@ -71,12 +81,30 @@ export class Route {
   }
 }
 
+/** One change of the table, as it is sent to other processes and written to a file. */
+export type RouteChange =
+  | { readonly kind: 'set'; readonly path: string; readonly data: JsonObject }
+  | { readonly kind: 'delete'; readonly path: string }
+  | {
+      readonly kind: 'replace'
+      readonly table: readonly (readonly [path: string, data: JsonObject])[]
+      /** Leaves tombstones, and the routes whose data lacks `jupyterhub`. */
+      readonly onlyJupyterHub: boolean
+    }
+
+/** What answers a request: a route, unless a tombstone lies deeper. */
+export interface Match {
+  readonly route: Route | undefined
+  readonly tombstone: Tombstone | undefined
+}
+
 /**
  * The routes of a running proxy. Every change takes effect with the next request; an existing path
- * is replaced whole.
+ * is replaced whole. A path has a route or a tombstone, never both.
  */
 export class Routes {
   readonly #table = new RouteTable<Route>()
+  readonly #tombstones = new Tombstones()
   readonly #client: TargetClient
   /** False until the first route or table was set: then nobody can say yet where a request belongs. */
   #hasTable = false
@@ -89,12 +117,23 @@ export class Routes {
     return this.#hasTable
   }
 
-  get depth(): number {
-    return this.#table.depth
+  get size(): number {
+    return this.#table.size
   }
 
-  find(segments: readonly string[]): Route | undefined {
-    return this.#table.find(segments)
+  get tombstones(): Tombstones {
+    return this.#tombstones
+  }
+
+  get depth(): number {
+    return Math.max(this.#table.depth, this.#tombstones.depth)
+  }
+
+  find(segments: readonly string[]): Match {
+    const route = this.#table.find(segments)
+    const tombstone = this.#tombstones.find(segments)
+    const isDeeper = tombstone && (!route || tombstone.path.length > route.path.length)
+    return { route, tombstone: isDeeper ? tombstone : undefined }
   }
 
   get(path: string): Route | undefined {
@@ -105,37 +144,20 @@ export class Routes {
     return this.#table.entries()
   }
 
-  set(path: string, data: RouteData): void {
-    const previous = this.#table.get(path)
-    const route = new Route(path, data, this.#client, previous)
-    route.touch()
-    this.#table.set(path, route)
-    previous?.close()
+  /** The change must have been checked by `readEntry`. False when it deletes what is not there. */
+  apply(change: RouteChange): boolean {
+    if (change.kind === 'delete') return this.#delete(change.path)
+    if (change.kind === 'set') this.#set(change.path, change.data)
+    else this.#replaceAll(change.table, change.onlyJupyterHub)
     this.#hasTable = true
+    return true
   }
 
-  /** False when there is no such path. */
-  delete(path: string): boolean {
-    const route = this.#table.delete(path)
-    route?.close()
-    return route !== undefined
-  }
-
-  /**
-   * Replaces the table at once. A path that keeps its target keeps its last activity. Routes for
-   * which `keep` is true stay unless replaced.
-   */
-  replaceAll(
-    entries: Iterable<readonly [path: string, data: RouteData]>,
-    keep: (route: Route) => boolean,
-  ): void {
-    const old = new Map(this.#table.entries())
-    const next = new Map<string, Route>()
-    for (const [path, route] of old) if (keep(route)) next.set(path, route)
-    for (const [path, data] of entries) next.set(path, this.#successor(old.get(path), path, data))
-    this.#table.replaceAll(next)
-    this.#hasTable = true
-    for (const [path, route] of old) if (next.get(path) !== route) route.close()
+  /** The table as one change. */
+  toChange(): RouteChange {
+    const routes = [...this.#table.entries()].map(([path, { data }]) => [path, data] as const)
+    const graves = [...this.#tombstones.all()].map(([path, { data }]) => [path, data] as const)
+    return { kind: 'replace', table: [...routes, ...graves], onlyJupyterHub: false }
   }
 
   /** Ends all idle connections, at the end of the program. */
@@ -143,11 +165,59 @@ export class Routes {
     for (const [, route] of this.#table.entries()) route.close()
   }
 
+  #set(path: string, body: JsonObject): void {
+    const entry = readEntry(path, body)
+    if (typeof entry === 'string') return
+    const previous = this.#table.get(path)
+    if ('status' in entry) {
+      this.#table.delete(path)
+      this.#tombstones.set(entry)
+    } else {
+      const route = new Route(path, entry, this.#client, previous)
+      route.touch()
+      this.#table.set(path, route)
+      this.#tombstones.delete(path)
+    }
+    previous?.close()
+  }
+
+  #delete(path: string): boolean {
+    const route = this.#table.delete(path)
+    route?.close()
+    return this.#tombstones.delete(path) || route !== undefined
+  }
+
+  /** A path that keeps its target keeps its last activity. */
+  #replaceAll(
+    table: readonly (readonly [path: string, data: JsonObject])[],
+    onlyJupyterHub: boolean,
+  ): void {
+    const old = new Map(this.#table.entries())
+    const next = new Map<string, Route>()
+    if (onlyJupyterHub) {
+      for (const [path, route] of old) if (!route.isOfJupyterHub) next.set(path, route)
+    } else this.#tombstones.clear()
+    for (const [path, data] of table) {
+      const entry = readEntry(path, data)
+      if (typeof entry === 'string') continue
+      if ('status' in entry) this.#tombstones.set(entry)
+      else next.set(path, this.#successor(old.get(path), path, entry))
+    }
+    this.#table.replaceAll(next)
+    if (this.#tombstones.size > 0) for (const path of next.keys()) this.#tombstones.delete(path)
+    for (const [path, route] of old) if (next.get(path) !== route) route.close()
+  }
+
   #successor(previous: Route | undefined, path: string, data: RouteData): Route {
     const route = new Route(path, data, this.#client, previous)
     if (previous?.target.url !== data.target.url) route.touch()
     return route
   }
+}
+
+/** Checks what was sent for a path: a route or a tombstone, or a sentence that says what is wrong. */
+export function readEntry(path: string, body: unknown): RouteData | Tombstone | string {
+  return readTombstone(path, body) ?? readRouteData(body)
 }
 
 /**
@@ -171,8 +241,8 @@ export function asRouteKey(path: string): string | null {
   return key.split('/', maxDepth + 2).length > maxDepth + 1 ? null : key
 }
 
-/** Checks what was sent for a route. Returns a sentence that says what is wrong, or the route's data. */
-export function readRouteData(body: unknown): RouteData | string {
+/** Returns a sentence that says what is wrong, or the route's data. */
+function readRouteData(body: unknown): RouteData | string {
   const isObject = typeof body === 'object' && body !== null && !Array.isArray(body)
   const url = isObject ? (body as JsonObject)['target'] : undefined
   if (typeof url !== 'string') return "Must specify 'target' as string"

@@ -1,26 +1,38 @@
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Admitted, type Refused, admit } from './admission.ts'
-import { routesApi } from './api.ts'
-import { ErrorPages, type Problem } from './error-pages.ts'
+import type { AccessLog } from './access-log.ts'
+import { type Refused, admit } from './admission.ts'
+import { Certificate } from './certificates.ts'
+import { clientAddress } from './client-address.ts'
+import { Control } from './control.ts'
+import { ErrorPages, type Problem, isNavigation } from './error-pages.ts'
 import { forwardRequest } from './forward.ts'
+import { type Found, type Refusal, judge, notReady, plainHost } from './judgement.ts'
+import { Limits } from './limits.ts'
+import { type Address, closing, httpServer, listen } from './listeners.ts'
+import { rewriteLocation } from './location-rewrite.ts'
 import type { Log } from './log.ts'
+import { Metrics } from './metrics.ts'
 import { NodeTargetClient } from './node-target-client.ts'
 import { readRequestPath } from './request-path.ts'
 import { type HeaderRules, forwardedHeaders } from './request-passes.ts'
-import { type Route, Routes, readRouteData } from './routes.ts'
-import type { Bind, ProxySettings } from './settings.ts'
-import { pathAtTarget } from './target.ts'
+import { openRouteFile } from './route-file.ts'
+import { Routes } from './routes.ts'
+import type { ProxySettings } from './settings.ts'
 import type { TargetFailure, TargetRequest } from './target-client.ts'
+import { targetPath } from './target-path.ts'
+import { targetTls } from './target-tls.ts'
+import { type Ending, Traffic } from './traffic.ts'
 import { TrustedPeers, peerAddress } from './trusted-peers.ts'
 import { forwardUpgrade, refuseUpgrade } from './upgrade.ts'
 
 /** A proxy that listens. */
 export interface RunningProxy {
-  readonly publicAddress: AddressInfo
-  readonly apiAddress: AddressInfo
+  readonly publicAddress: Address
+  readonly apiAddress: Address
+  /** Reads certificates again and opens the access log anew. */
+  reload(): void
   /**
    * Stops accepting at once, gives requests under way `grace` milliseconds to end, then ends all
    * connections. WebSockets, which have no end of their own, are ended first.
@@ -37,79 +49,120 @@ const connectTimeout = 15_000
 const upgradeTimeout = 120_000
 
 /**
- * Starts both listeners. Resolves when they accept connections.
- * @throws what `listen` fails with; nothing listens then.
+ * Starts all listeners in this process. Resolves when they accept connections.
+ * @throws {CannotListen} and {BadCertificate}; nothing listens then.
  */
-export async function startProxy(settings: ProxySettings, log: Log): Promise<RunningProxy> {
-  const client = new NodeTargetClient({
-    connect: connectTimeout,
-    idle: settings.proxyTimeout,
-    upgrade: upgradeTimeout,
+export async function startProxy(
+  settings: ProxySettings,
+  log: Log,
+  accessLog: AccessLog | null = null,
+): Promise<RunningProxy> {
+  const metrics = new Metrics()
+  const front = new Front({ settings, metrics, accessLog, log })
+  const { routes, certificates } = front
+  const file = await openRouteFile(settings, routes, log)
+  const control = new Control({
+    settings,
+    routes,
+    metrics,
+    certificates,
+    published: async (change) => file?.append(change),
+    gather: async () => [],
+    log,
   })
-  const routes = new Routes(client)
-  const { defaultTarget, authToken } = settings
-  const root = defaultTarget === null ? null : readRouteData({ target: defaultTarget })
-  if (root !== null && typeof root !== 'string') routes.set('/', root)
-  const front = new Front(settings, routes, log)
-  const api = http.createServer({ headersTimeout }, routesApi({ routes, token: authToken, log }))
+  const publicAddress = await front.listen()
+  const watching = new AbortController()
   try {
-    const publicAddress = await listen(front.server, settings.publicBind)
-    const apiAddress = await listen(api, settings.apiBind)
-    return { publicAddress, apiAddress, close: (grace) => front.close(api, grace) }
+    const apiAddress = await control.listen(publicAddress)
+    control.watch(watching.signal)
+    const reload = () => {
+      control.refresh()
+      accessLog?.reopen()
+    }
+    const close = async (grace: number) => {
+      watching.abort()
+      await Promise.all([front.close(grace), control.close(grace)])
+      await file?.close()
+    }
+    return { publicAddress, apiAddress, reload, close }
   } catch (error) {
     front.server.close()
-    api.close()
     throw error
   }
 }
 
+interface FrontOptions {
+  readonly settings: ProxySettings
+  readonly metrics: Metrics
+  readonly accessLog: AccessLog | null
+  readonly log: Log
+}
+
 /** The public side: decides for each request where it goes, and refuses what goes nowhere. */
-class Front {
+export class Front {
   readonly server: http.Server
+  readonly routes: Routes
+  readonly certificates: readonly Certificate[]
   readonly #settings: ProxySettings
-  readonly #routes: Routes
   readonly #log: Log
   readonly #pages: ErrorPages
   readonly #trusted: TrustedPeers
   readonly #rules: HeaderRules
+  readonly #limits: Limits | null
+  readonly #traffic: Traffic
   readonly #webSockets = new Set<Duplex>()
   /** How many requests of a connection wait for their answers: more than one when they are pipelined. */
   readonly #unanswered = new WeakMap<Duplex, number>()
   #hasWarned = false
 
-  constructor(settings: ProxySettings, routes: Routes, log: Log) {
+  /** @throws {BadCertificate} */
+  constructor({ settings, metrics, accessLog, log }: FrontOptions) {
+    const { publicTls, clientTls, limits } = settings
+    const own = publicTls && new Certificate('public', publicTls, log)
+    const client = new Certificate('client', clientTls, log)
+    const tls = targetTls(client, clientTls.insecure)
+    const timeouts = {
+      connect: connectTimeout,
+      idle: settings.proxyTimeout,
+      upgrade: upgradeTimeout,
+    }
     this.#settings = settings
-    this.#routes = routes
     this.#log = log
-    this.#pages = new ErrorPages({ ...settings, log })
+    this.certificates = own ? [own, client] : [client]
+    this.routes = new Routes(new NodeTargetClient(timeouts, tls))
+    this.#pages = new ErrorPages({ ...settings, tls, log })
     this.#trusted = new TrustedPeers(settings.trustedProxies)
     this.#rules = { ...settings, onUntrusted: (peer) => this.#warnUntrusted(peer) }
-    this.server = this.#createServer()
+    this.#limits = Object.values(limits).some((limit) => limit > 0) ? new Limits(limits) : null
+    this.#traffic = new Traffic(settings.metricsBind && metrics, accessLog)
+    this.server = this.#createServer(own)
   }
 
-  async close(api: http.Server, grace: number): Promise<void> {
-    const closed = Promise.all([closing(this.server), closing(api)])
+  /** @throws {CannotListen} */
+  listen(): Promise<Address> {
+    return listen(this.server, this.#settings.publicBind)
+  }
+
+  async close(grace: number): Promise<void> {
+    const closed = closing(this.server)
     for (const socket of this.#webSockets) socket.end(() => socket.destroy())
     const deadline = new AbortController()
     const force = sleep(grace, undefined, { signal: deadline.signal }).then(
-      () => [this.server, api].forEach((each) => each.closeAllConnections()),
+      () => this.server.closeAllConnections(),
       () => {},
     )
-    const idle = setInterval(
-      () => [this.server, api].forEach((each) => each.closeIdleConnections()),
-      20,
-    )
+    const idle = setInterval(() => this.server.closeIdleConnections(), 20)
     await Promise.race([closed, force])
     for (const socket of this.#webSockets) socket.destroy()
     await closed
     clearInterval(idle)
     deadline.abort()
-    this.#routes.close()
+    this.routes.close()
   }
 
-  #createServer(): http.Server {
-    const { timeout, keepAliveTimeout } = this.#settings
-    const server = http.createServer({
+  #createServer(certificate: Certificate | null): http.Server {
+    const { timeout, keepAliveTimeout, publicTls } = this.#settings
+    const options: http.ServerOptions = {
       maxHeaderSize: maxHeadBytes,
       headersTimeout,
       requestTimeout: 0,
@@ -118,11 +171,16 @@ class Front {
       keepAlive: true,
       keepAliveInitialDelay: keepAliveProbe,
       noDelay: true,
-    })
+    }
+    const server = httpServer(options, certificate, publicTls?.requestCert)
     server.maxHeadersCount = 0
     server.timeout = timeout
     // One listener for each request that a client pipelines.
-    server.on('connection', (socket) => void socket.setMaxListeners(0))
+    const opened = certificate ? 'secureConnection' : 'connection'
+    server.on(opened, (socket: Duplex) => {
+      socket.setMaxListeners(0)
+      this.#traffic.connected(socket)
+    })
     server.on('request', (request, response) => this.#serve(request, response))
     server.on('checkContinue', (request, response) => this.#serve(request, response))
     server.on('upgrade', (request, socket, early) => this.#upgrade(request, socket, early))
@@ -131,20 +189,32 @@ class Front {
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
-    this.#count(request.socket, 1)
-    response.once('close', () => this.#count(request.socket, -1))
-    const found = this.#find(request)
     if (request.url === '/_chp_healthz') return answerHealthy(response)
+    this.#count(request.socket, 1)
+    const visit = this.#traffic.begin(request)
+    const found = this.#enter(request, isNavigation(request))
+    response.once('close', () => {
+      this.#count(request.socket, -1)
+      if (found.kind === 'found') found.leave?.()
+      if (visit)
+        this.#traffic.end(visit, request, this.#ending(request, found, response.statusCode))
+    })
     if (found.kind !== 'found') return this.#refuse(request, response, found)
     if (request.headers.expect !== undefined && request.httpVersion === '1.1') {
       response.writeContinue()
     }
+    const { route } = found
+    const { host } = request.headers
     forwardRequest({
       request,
       response,
-      route: found.route,
+      route,
       head: this.#headFor(request, found, false),
       hasBody: found.framing.kind !== 'none',
+      ...(this.#rewritesLocation && {
+        rewrite: (headers: string[], status: number) =>
+          rewriteLocation(headers, status, route.target.host, host, this.#settings),
+      }),
       failed: (failure) => this.#refuse(request, response, this.#blame(found, failure)),
     })
   }
@@ -153,15 +223,24 @@ class Front {
     // What follows an unanswered request on the same connection cannot take that connection over.
     if (this.#unanswered.has(socket)) return void socket.destroy()
     if (!isWebSocketHandshake(request)) return serveAsPlain(this.server, request, socket, early)
-    const found = this.#find(request)
-    const refuse = ({ status }: Refused) =>
+    const visit = this.#traffic.begin(request)
+    const found = this.#enter(request, false)
+    let status = 101
+    const refuse = (refused: Refused) => {
+      status = refused.status
       refuseUpgrade(socket, status, http.STATUS_CODES[status] ?? '')
+    }
+    socket.once('close', () => {
+      this.#webSockets.delete(socket)
+      if (found.kind === 'found') found.leave?.()
+      if (visit) this.#traffic.end(visit, request, this.#ending(request, found, status, true))
+    })
     if (found.kind !== 'found') return refuse(found)
     if (found.framing.kind !== 'none') {
       return refuse({ kind: 'refused', status: 400, reason: 'a handshake has no body' })
     }
     this.#webSockets.add(socket)
-    socket.once('close', () => this.#webSockets.delete(socket))
+    this.#traffic.upgraded(socket)
     forwardUpgrade({
       request,
       socket,
@@ -172,21 +251,53 @@ class Front {
     })
   }
 
+  get #rewritesLocation(): boolean {
+    return this.#settings.autoRewrite || this.#settings.protocolRewrite !== null
+  }
+
+  #ending(
+    request: IncomingMessage,
+    found: Found | Refusal,
+    status: number,
+    isWebSocket = false,
+  ): Ending {
+    const route = found.kind === 'found' ? found.route.path : null
+    return { client: clientAddress(request, this.#trusted), status, route, isWebSocket }
+  }
+
   #count(socket: Duplex, change: number): void {
     const count = (this.#unanswered.get(socket) ?? 0) + change
     if (count > 0) this.#unanswered.set(socket, count)
     else this.#unanswered.delete(socket)
   }
 
-  #find(request: IncomingMessage): Found | Refused {
+  /** Finds the route, and takes a place where places are limited. */
+  #enter(request: IncomingMessage, isNavigation: boolean): Found | Refusal {
+    const found = this.#traffic.finding(() => this.#find(request, isNavigation))
+    if (found.kind !== 'found' || !this.#limits) return found
+    const client = clientAddress(request, this.#trusted) ?? 'unix'
+    const leave = this.#limits.enter(client, found.route.path)
+    if (typeof leave !== 'string') return { ...found, leave }
+    this.#traffic.limited(leave)
+    return { kind: 'refused', status: 429, reason: 'too many requests at once', retryAfter: 1 }
+  }
+
+  #find(request: IncomingMessage, isNavigation: boolean): Found | Refusal {
     const admitted = admit(request)
     if (admitted.kind === 'refused') return admitted
-    const path = readRequestPath(admitted.url, this.#routes.depth)
+    const { hostRouting, waitForRoutes } = this.#settings
+    const { depth } = this.#routes
+    const path = readRequestPath(admitted.url, hostRouting ? Math.max(0, depth - 1) : depth)
     if (path.kind === 'refused') return { kind: 'refused', status: 400, reason: path.reason }
-    if (this.#settings.waitForRoutes && !this.#routes.hasTable) return notReady
-    const route = this.#routes.find(path.segments)
-    if (!route) return { kind: 'refused', status: 404, reason: 'nothing is served at this address' }
-    return { ...admitted, kind: 'found', route }
+    if (waitForRoutes && !this.#routes.hasTable) return notReady
+    const segments = hostRouting
+      ? [plainHost(request.headers.host ?? ''), ...path.segments]
+      : path.segments
+    return judge(this.#routes.find(segments), admitted, isNavigation)
+  }
+
+  get #routes(): Routes {
+    return this.routes
   }
 
   #headFor(
@@ -206,12 +317,15 @@ class Front {
       toHub: route.isHub,
     }
     const headers = forwardedHeaders(request.rawHeaders, forwarding, this.#rules)
-    if (request.headers.host === undefined) headers.push('Host', route.target.host)
-    return { method, path: pathAtTarget(route.target, url), headers, isUpgrade }
+    if (this.#settings.changeOrigin) setHost(headers, route.target.host)
+    else if (request.headers.host === undefined) headers.push('Host', route.target.host)
+    return { method, path: targetPath(route, url, this.#settings), headers, isUpgrade }
   }
 
   /** What the client is told when the target failed, and what the log says about it. */
-  #blame({ route, url }: Found, { error, isInvalidAnswer }: TargetFailure): Refused {
+  #blame({ route, url }: Found, failure: TargetFailure): Refusal {
+    const { error, isInvalidAnswer } = failure
+    this.#traffic.targetFailed(failure)
     const status = isInvalidAnswer ? 502 : 503
     const [path] = url.split('?')
     this.#log.warn(`${status} ${path} from ${route.target.host}: ${error.message}`)
@@ -222,12 +336,17 @@ class Front {
     }
   }
 
-  #refuse(request: IncomingMessage, response: ServerResponse, { status, reason }: Refused): void {
+  #refuse(request: IncomingMessage, response: ServerResponse, refusal: Refusal): void {
+    const { status, reason, why, retryAfter } = refusal
+    const isReady = this.#isReady()
+    const mayAsk = status === 404 || (status === 503 && isReady) || status === 502
     const problem: Problem = {
       status,
       message: `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`,
-      mayAsk: status === 404 || (status === 503 && this.#isReady()),
-      ...(status === 503 && { retryAfter: this.#isReady() ? 5 : 1 }),
+      mayAsk: mayAsk && why?.isTombstone !== true,
+      ...(why && { reason: why.reason }),
+      ...(status === 503 && !why?.isTombstone && { retryAfter: isReady ? 5 : 1 }),
+      ...(retryAfter !== undefined && { retryAfter }),
     }
     this.#pages.answer(request, response, problem).catch((error: unknown) => {
       this.#log.error(`no answer could be given: ${String(error)}`)
@@ -249,12 +368,11 @@ class Front {
   }
 }
 
-type Found = Omit<Admitted, 'kind'> & { readonly kind: 'found'; readonly route: Route }
-
-const notReady: Refused = {
-  kind: 'refused',
-  status: 503,
-  reason: 'the hub is starting and has not said yet where requests go',
+function setHost(headers: string[], host: string): void {
+  for (let i = headers.length - 2; i >= 0; i -= 2) {
+    if (headers[i]?.toLowerCase() === 'host') headers.splice(i, 2)
+  }
+  headers.push('Host', host)
 }
 
 function isWebSocketHandshake({ method, httpVersion, headers }: IncomingMessage): boolean {
@@ -280,7 +398,7 @@ function serveAsPlain(
     head += `${name}: ${kept}\r\n`
   }
   socket.unshift(Buffer.concat([Buffer.from(`${head}\r\n`, 'latin1'), early]))
-  server.emit('connection', socket)
+  server.emit('encrypted' in socket ? 'secureConnection' : 'connection', socket)
 }
 
 function withoutUpgrade(connection: string): string {
@@ -291,18 +409,4 @@ function withoutUpgrade(connection: string): string {
 function answerHealthy(response: ServerResponse): void {
   response.writeHead(200, { 'content-type': 'application/json' })
   response.end('{"status":"OK"}')
-}
-
-function listen(server: http.Server, { host, port }: Bind): Promise<AddressInfo> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen({ port, ...(host !== null && { host }) }, () => {
-      server.off('error', reject)
-      resolve(server.address() as AddressInfo)
-    })
-  })
-}
-
-function closing(server: http.Server): Promise<void> {
-  return new Promise((resolve) => server.close(() => resolve()))
 }

@@ -27,9 +27,27 @@ export async function testProxy(overrides: Partial<ProxySettings> = {}): Promise
   return { ...viewOf(proxy), lines, [Symbol.asyncDispose]: () => proxy.close(0) }
 }
 
+const tls = { key: null, cert: null, ca: null, ciphers: null, protocol: null, dhparam: null }
+
 const defaults: ProxySettings = {
   publicBind: loopback,
   apiBind: loopback,
+  metricsBind: null,
+  redirect: null,
+  publicTls: null,
+  apiTls: null,
+  clientTls: { ...tls, insecure: false },
+  accessLog: null,
+  hostRouting: false,
+  prependPath: true,
+  includePrefix: true,
+  changeOrigin: false,
+  autoRewrite: false,
+  protocolRewrite: null,
+  drainTimeout: 1_500,
+  limits: { clientConcurrency: 0, clientRate: 0, routeConcurrency: 0 },
+  persistRoutes: null,
+  workers: 1,
   authToken: token,
   defaultTarget: null,
   errorTarget: null,
@@ -46,8 +64,8 @@ const defaults: ProxySettings = {
 }
 
 function viewOf(proxy: RunningProxy): Omit<TestProxy, 'lines' | typeof Symbol.asyncDispose> {
-  const { port } = proxy.publicAddress
-  const apiPort = proxy.apiAddress.port
+  const port = portOf(proxy.publicAddress)
+  const apiPort = portOf(proxy.apiAddress)
   const api = (method: string, path: string, body?: unknown) =>
     callApi(`http://127.0.0.1:${apiPort}`, method, path, body)
   return {
@@ -60,6 +78,11 @@ function viewOf(proxy: RunningProxy): Omit<TestProxy, 'lines' | typeof Symbol.as
       if (status !== 201) throw new Error(`the route ${path} was not added: ${status}`)
     },
   }
+}
+
+function portOf(address: AddressInfo | string): number {
+  if (typeof address === 'string') throw new Error(`${address} has no port`)
+  return address.port
 }
 
 export function callApi(base: string, method: string, path: string, body?: unknown) {

@@ -1,0 +1,46 @@
+import type { Admitted, Refused } from './admission.ts'
+import type { Leave } from './limits.ts'
+import type { Match, Route } from './routes.ts'
+
+/** A request whose route is known. */
+export type Found = Omit<Admitted, 'kind'> & {
+  readonly kind: 'found'
+  readonly route: Route
+  readonly leave?: Leave
+}
+
+/** A request that goes nowhere. */
+export type Refusal = Refused & {
+  readonly retryAfter?: number
+  /** What is known of the server, in a word for the error target. */
+  readonly why?: { readonly reason: string; readonly isTombstone: boolean }
+}
+
+/**
+ * A tombstone answers for the server that was there, so that abandoned tabs never reach the hub; only
+ * people who open the address do.
+ */
+export function judge(
+  { route, tombstone }: Match,
+  admitted: Admitted,
+  isNavigation: boolean,
+): Found | Refusal {
+  if (tombstone && !(isNavigation && route)) {
+    const { status, reason } = tombstone
+    const why = { reason, isTombstone: true }
+    return { kind: 'refused', status, reason: `the server at this address is ${reason}`, why }
+  }
+  if (!route) return { kind: 'refused', status: 404, reason: 'nothing is served at this address' }
+  return { ...admitted, kind: 'found', route }
+}
+
+/** As a route has it: without port and final dot, in lower case. */
+export function plainHost(host: string): string {
+  return host.replace(/:\d*$/, '').replace(/\.$/, '').toLowerCase()
+}
+
+export const notReady: Refusal = {
+  kind: 'refused',
+  status: 503,
+  reason: 'the hub is starting and has not said yet where requests go',
+}
