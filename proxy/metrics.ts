@@ -12,7 +12,7 @@ const families = {
   last_activity_updating: ['summary', 'time to note the activity of a route, in seconds'],
   requests_ws: ['counter', 'WebSocket requests'],
   requests_web: ['counter', 'other requests'],
-  requests_proxy: ['counter', 'answers to proxied requests, by status'],
+  requests_proxy: ['counter', 'answers on the public side, by status'],
   requests_api: ['counter', 'answers of the API, by status'],
   proxy_open_connections: ['gauge', 'connections of clients'],
   proxy_open_websockets: ['gauge', 'WebSockets of clients'],
@@ -27,6 +27,12 @@ const families = {
 
 export type MetricName = keyof typeof families
 
+/** Series that are there from the start: values of labels show up with their first count. */
+const unlabelled = Object.entries(families).flatMap(([name, [kind, help]]) => {
+  if (kind === 'summary') return [`${name}_sum`, `${name}_count`]
+  return kind === 'histogram' || help.includes(', by ') ? [] : [name]
+})
+
 /** Upper bounds of the histogram's buckets, in seconds. */
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 
@@ -37,12 +43,7 @@ export type MetricSnapshot = Readonly<Record<string, number>>
  * Numbers for Prometheus. A label's values are few and never name a user, a route or an address.
  */
 export class Metrics {
-  readonly #values = new Map<string, number>(
-    Object.entries(families)
-      .filter(([, [kind]]) => kind === 'counter' || kind === 'gauge')
-      .filter(([name]) => !isLabelled(name))
-      .map(([name]) => [name, 0]),
-  )
+  readonly #values = new Map<string, number>(unlabelled.map((series) => [series, 0]))
   readonly #durations = new Map<string, number[]>()
 
   count(name: MetricName, label = '', by = 1): void {
@@ -114,13 +115,6 @@ export function metricsText(snapshot: MetricSnapshot): string {
   return `${[...own, ...processMetrics()].join('\n')}\n`
 }
 
-/** Label sets begin empty: their values show up once there are any. */
-function isLabelled(name: string): boolean {
-  return /^(?:requests_(?:proxy|api)|proxy_(?:target_errors|limited_requests|certificate_days_left))$/.test(
-    name,
-  )
-}
-
 function familyOf(series: string): string {
   const [name = ''] = series.split('{')
   return name in families ? name : name.replace(/_(?:sum|count|bucket)$/, '')
@@ -141,15 +135,14 @@ function processMetrics(): string[] {
     ['process_start_time_seconds', Math.round(Date.now() / 1000 - process.uptime())],
     ['process_resident_memory_bytes', rss],
     ['process_open_fds', openDescriptors()],
-    ['nodejs_eventloop_lag_mean_seconds', lag],
+    ['nodejs_eventloop_lag_seconds', lag],
     ['nodejs_heap_size_total_bytes', heapTotal],
     ['nodejs_heap_size_used_bytes', heapUsed],
     ['nodejs_external_memory_bytes', external],
   ]
-  return gauges.flatMap(([name, value, kind = 'gauge']) => [
-    `# TYPE ${name} ${kind}`,
-    `${name} ${value}`,
-  ])
+  return gauges
+    .flatMap(([name, value, kind = 'gauge']) => [`# TYPE ${name} ${kind}`, `${name} ${value}`])
+    .concat(`nodejs_version_info{version="${process.version}"} 1`)
 }
 
 function openDescriptors(): number {

@@ -42,6 +42,8 @@ export class Traffic {
     this.#metrics?.count(isWebSocket ? 'requests_ws' : 'requests_web')
     this.#metrics?.count('requests_proxy', `status="${status}"`)
     if (!isWebSocket) this.#metrics?.duration(status, milliseconds)
+    // Noting it is one assignment here: too short to be measured.
+    if (status < 300) this.#metrics?.time('last_activity_updating', 0)
     const [path = ''] = (request.url ?? '').split('?', 1)
     const { method = '', socket } = request
     const bytes = socket.bytesWritten - visit.bytesBefore
