@@ -20,6 +20,8 @@ type Order =
 
 /** From a worker to the main process. */
 type News =
+  /** What is sent before this is lost. */
+  | { readonly kind: 'ready' }
   | { readonly kind: 'listening'; readonly address: Address }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'done'; readonly id: number; readonly report?: Report }
@@ -122,6 +124,7 @@ export async function runWorker(
       }
     }
     worker.on('message', obey)
+    tell({ kind: 'ready' })
   })
   worker.disconnect()
 }
@@ -140,6 +143,8 @@ class Crew {
   readonly #routes: Routes
   readonly #log: Log
   readonly #workers = new Set<Worker>()
+  /** Those that have got the table, and get every change of it. */
+  readonly #informed = new Set<Worker>()
   /** Who waits for the answer of which worker. */
   readonly #waiting = new Map<string, (report: Report | null) => void>()
   #id = 0
@@ -159,7 +164,7 @@ class Crew {
   }
 
   tell(order: Order): void {
-    for (const worker of this.#workers) send(worker, order)
+    for (const worker of this.#informed) send(worker, order)
   }
 
   /** Resolves when every worker has applied the change, or is gone. */
@@ -184,6 +189,9 @@ class Crew {
       (worker) => new Promise<void>((resolve) => void worker.once('exit', () => resolve())),
     )
     this.tell({ kind: 'close', grace })
+    for (const worker of this.#workers) {
+      if (!this.#informed.has(worker)) worker.process.kill('SIGKILL')
+    }
     const force = setTimeout(() => {
       for (const worker of this.#workers) worker.process.kill('SIGKILL')
     }, grace + 500)
@@ -193,7 +201,7 @@ class Crew {
 
   #ask(order: (id: number) => Order): Promise<Report | null>[] {
     const id = (this.#id += 1)
-    return [...this.#workers].map((worker) => this.#askOne(worker, id, order(id)))
+    return [...this.#informed].map((worker) => this.#askOne(worker, id, order(id)))
   }
 
   #askOne(worker: Worker, id: number, order: Order): Promise<Report | null> {
@@ -213,15 +221,20 @@ class Crew {
   }
 
   /** Changes that come from now on reach the new worker after its table, in their order. */
+  #inform(worker: Worker): void {
+    this.#informed.add(worker)
+    const { hasTable } = this.#routes
+    send(worker, { kind: 'begin', table: this.#routes.toChange(), hasTable })
+  }
+
   #startOne(): Promise<Address> {
     const worker = cluster.fork()
     const startedAt = performance.now()
     this.#workers.add(worker)
-    const table = this.#routes.toChange()
-    send(worker, { kind: 'begin', table, hasTable: this.#routes.hasTable })
     return new Promise((resolve, reject) => {
       worker.on('message', (news: News) => {
-        if (news.kind === 'listening') resolve(news.address)
+        if (news.kind === 'ready') this.#inform(worker)
+        else if (news.kind === 'listening') resolve(news.address)
         else if (news.kind === 'failed') {
           reject(new CannotListen(news.message))
           worker.process.kill('SIGKILL')
@@ -237,6 +250,7 @@ class Crew {
 
   #ended(worker: Worker, lived: number): void {
     this.#workers.delete(worker)
+    this.#informed.delete(worker)
     for (const [key, resolve] of this.#waiting) {
       if (key.startsWith(`${worker.id}:`)) resolve(null)
     }
