@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { HubError, describeError } from 'portico/errors'
 import { programPath, rotateLog } from 'portico/process'
 import {
+  type BurialReason,
   type Proxy,
   type ProxyContext,
   type ReportedRoute,
@@ -115,6 +116,16 @@ class ConfigurableHttpProxy implements Proxy {
   async delete(routespec: string): Promise<void> {
     await this.#table
     await this.#remove(pathOfRoutespec(routespec))
+  }
+
+  async bury(routespec: string, reason: BurialReason): Promise<void> {
+    await this.#table
+    const path = pathOfRoutespec(routespec)
+    const tombstone = { tombstone: { status: 424, reason }, jupyterhub: true }
+    const { status } = await this.#api.send('POST', apiPath(path), tombstone)
+    // An unmodified configurable-http-proxy asks for a target.
+    if (status >= 300) return this.#remove(path)
+    this.#paths.delete(path)
   }
 
   async list(): Promise<readonly ReportedRoute[]> {

@@ -1,6 +1,6 @@
 import { describeError, HubError } from '../../packages/core/errors.ts'
 import { after } from '../../packages/core/promises.ts'
-import type { Proxy, ReportedRoute, Route } from '../../packages/core/proxy.ts'
+import type { BurialReason, Proxy, ReportedRoute, Route } from '../../packages/core/proxy.ts'
 import type { Log } from '../log.ts'
 
 export interface RoutesDeps {
@@ -17,6 +17,8 @@ const removalPatience = 3000
 export class Routes {
   readonly #deps: RoutesDeps
   readonly #wanted = new Map<string, Route>()
+  /** Why routes that are not wanted any more have ended, until the proxy knows. */
+  readonly #reasons = new Map<string, BurialReason>()
   /** The last change of each route that the proxy has not answered yet. */
   readonly #changes = new Map<string, Promise<void>>()
 
@@ -31,9 +33,13 @@ export class Routes {
     await this.#settle(route.routespec)
   }
 
-  /** Never throws: a route that the proxy could not drop now is dropped by the next check. */
-  async remove(routespec: string): Promise<void> {
+  /**
+   * Never throws: a route that the proxy could not drop now is dropped by the next check. With a
+   * reason a proxy that can answers for the server that was there.
+   */
+  async remove(routespec: string, reason?: BurialReason): Promise<void> {
     if (!this.#wanted.delete(routespec)) return
+    if (reason) this.#reasons.set(routespec, reason)
     const removed = this.#settle(routespec).catch((error: unknown) => {
       this.#deps.log.warn('a route could not be removed now', {
         route: routespec,
@@ -75,7 +81,10 @@ export class Routes {
       .catch(() => {})
       .then(() => {
         const route = this.#wanted.get(routespec)
-        return route ? proxy.add(route) : proxy.delete(routespec)
+        const reason = this.#reasons.get(routespec)
+        this.#reasons.delete(routespec)
+        if (route) return proxy.add(route)
+        return reason && proxy.bury ? proxy.bury(routespec, reason) : proxy.delete(routespec)
       })
     const forget = (): void => {
       if (this.#changes.get(routespec) === change) this.#changes.delete(routespec)

@@ -311,7 +311,7 @@ export class ServerRun {
     await this.#writeStopping().catch((error: unknown) =>
       this.#warn('the stop could not be written down yet', describeError(error)),
     )
-    await routes.remove(this.#facts.prefix)
+    await routes.remove(this.#facts.prefix, isPlanned(exit) ? 'stopped' : 'crashed')
     await this.#stopProcess(now)
     const last: LastExit = { ...exit, logTail: await this.#tail(exit) }
     await this.#insist('writing its end', () => store.finish(id, generation, last, clock()))
@@ -393,6 +393,11 @@ export class ServerRun {
     const { userName, name } = this.row
     this.#deps.log.warn(`server ${userName}/${name}: ${message}`, { error })
   }
+}
+
+/** Jupyter servers also end by themselves, without failure, when they are idle or told so. */
+function isPlanned({ cause, code }: Exit): boolean {
+  return cause === 'stopped' || code === 0
 }
 
 const stoppedExit: Exit = { cause: 'stopped', code: null, message: 'the server was stopped' }

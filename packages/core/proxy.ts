@@ -60,11 +60,20 @@ export interface Proxy {
   add(route: Route): Promise<void>
   /** Absent routes are fine. */
   delete(routespec: string): Promise<void>
+  /**
+   * Optional power, in the place of `delete` where a server has ended: what still asks for it by
+   * itself is told so by the proxy, while people who open the address come to the hub. The next `add`
+   * of the route ends that. A proxy that turns out not to know it deletes the route.
+   */
+  bury?(routespec: string, reason: BurialReason): Promise<void>
   /** The table as the proxy has it, only routes that the hub made (data has `jupyterhub`). */
   list(): Promise<readonly ReportedRoute[]>
   /** Makes the hub's routes equal to `routes`: at once where the proxy can, else longest first and `/` last. */
   replaceAll(routes: readonly Route[]): Promise<void>
 }
+
+/** Why there is no server any more. */
+export type BurialReason = 'stopped' | 'crashed'
 
 export interface ProxyDriver<Schema extends z.ZodObject = z.ZodObject> {
   readonly name: string

@@ -61,6 +61,19 @@ export function proxyContract(name: string, driver: ProxyDriver, options: object
       await hub.proxy.delete('/user/ada/')
     })
 
+    it('routes no more what was buried, until it is added again', async (t) => {
+      const hub = await started(t)
+      const target = await named(t, 'ada')
+      const route = { routespec: '/user/ada/', target: target.url, data: {} }
+      await hub.proxy.add(route)
+      await hub.proxy.bury?.('/user/ada/', 'crashed')
+      assert.deepEqual(await hub.proxy.list(), [])
+      const { status } = await fetch(`${hub.url}/user/ada/api`)
+      assert.ok(status === 424 || status === 404)
+      await hub.proxy.add(route)
+      assert.equal(await textOf(`${hub.url}/user/ada/lab`), 'ada /user/ada/lab')
+    })
+
     it('keeps every spelling of a name apart', async (t) => {
       const hub = await started(t)
       const target = await named(t, 'x')
