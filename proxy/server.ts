@@ -7,7 +7,7 @@ import { routesApi } from './api.ts'
 import { ErrorPages, type Problem } from './error-pages.ts'
 import { forwardRequest } from './forward.ts'
 import type { Log } from './log.ts'
-import { NodeTargetClient } from './node-target-client.ts'
+import { PooledTargetClient } from './pooled-target-client.ts'
 import { readRequestPath } from './request-path.ts'
 import { type HeaderRules, forwardedHeaders } from './request-passes.ts'
 import { type Route, Routes, readRouteData } from './routes.ts'
@@ -41,7 +41,7 @@ const upgradeTimeout = 120_000
  * @throws what `listen` fails with; nothing listens then.
  */
 export async function startProxy(settings: ProxySettings, log: Log): Promise<RunningProxy> {
-  const client = new NodeTargetClient({
+  const client = new PooledTargetClient({
     connect: connectTimeout,
     idle: settings.proxyTimeout,
     upgrade: upgradeTimeout,
@@ -144,7 +144,6 @@ class Front {
       response,
       route: found.route,
       head: this.#headFor(request, found, false),
-      hasBody: found.framing.kind !== 'none',
       failed: (failure) => this.#refuse(request, response, this.#blame(found, failure)),
     })
   }
@@ -207,7 +206,8 @@ class Front {
     }
     const headers = forwardedHeaders(request.rawHeaders, forwarding, this.#rules)
     if (request.headers.host === undefined) headers.push('Host', route.target.host)
-    return { method, path: pathAtTarget(route.target, url), headers, isUpgrade }
+    const path = pathAtTarget(route.target, url)
+    return { method, path, headers, body: framing.kind, isUpgrade }
   }
 
   /** What the client is told when the target failed, and what the log says about it. */
