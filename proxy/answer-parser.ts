@@ -225,7 +225,7 @@ function framingOf({ length, codings }: Meaning, isHttp11: boolean): number | 'c
 }
 
 function lists(options: string, wanted: string): boolean {
-  if (options === '') return false
+  if (options === '' || options === ',keep-alive') return false
   return options
     .toLowerCase()
     .split(',')

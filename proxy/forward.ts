@@ -124,9 +124,9 @@ class Forwarded implements TargetEvents {
     const passed = withoutFraming(trailers)
     if (passed.length > 0 && response.chunkedEncoding) response.addTrailers(pairs(passed))
     this.#first = null
-    if (first === null) response.end()
-    else if (first.length > smallBody) response.end(Buffer.from(first))
-    else response.end(first.toString('latin1'), 'latin1')
+    if (first !== null && first.length > smallBody) response.write(Buffer.from(first))
+    else if (first !== null) writeAtOnce(response, first)
+    response.end()
     if (this.#status < 300) route.touch()
   }
 
@@ -231,6 +231,13 @@ class Upload {
     this.#exchange()?.abort()
     this.#request.socket.destroy()
   }
+}
+
+/** One string of head and body is one write; what `end` would make of it are two. */
+function writeAtOnce(response: ServerResponse, body: Buffer): void {
+  response.cork()
+  response.write(body.toString('latin1'), 'latin1')
+  response.uncork()
 }
 
 function ignore(): void {}

@@ -25,12 +25,6 @@ export class HeaderList {
     return value
   }
 
-  count(name: string): number {
-    let count = 0
-    for (const each of this.#names) if (each === name) count += 1
-    return count
-  }
-
   /** Removes fields by name (in lower case). Returns whether there were any. */
   dropWhere(drops: (name: string) => boolean): boolean {
     const before = this.#names.length

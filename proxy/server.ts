@@ -74,7 +74,7 @@ class Front {
   readonly #rules: HeaderRules
   readonly #webSockets = new Set<Duplex>()
   /** How many requests of a connection wait for their answers: more than one when they are pipelined. */
-  readonly #unanswered = new WeakMap<Duplex, number>()
+  readonly #unanswered = new WeakMap<Duplex, { count: number }>()
   #hasWarned = false
 
   constructor(settings: ProxySettings, routes: Routes, log: Log) {
@@ -131,8 +131,7 @@ class Front {
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
-    this.#count(request.socket, 1)
-    response.once('close', () => this.#count(request.socket, -1))
+    this.#count(request.socket, response)
     const found = this.#find(request)
     if (request.url === '/_chp_healthz') return answerHealthy(response)
     if (found.kind !== 'found') return this.#refuse(request, response, found)
@@ -150,7 +149,7 @@ class Front {
 
   #upgrade(request: IncomingMessage, socket: Duplex, early: Buffer): void {
     // What follows an unanswered request on the same connection cannot take that connection over.
-    if (this.#unanswered.has(socket)) return void socket.destroy()
+    if ((this.#unanswered.get(socket)?.count ?? 0) > 0) return void socket.destroy()
     if (!isWebSocketHandshake(request)) return serveAsPlain(this.server, request, socket, early)
     const found = this.#find(request)
     const refuse = ({ status }: Refused) =>
@@ -171,10 +170,11 @@ class Front {
     })
   }
 
-  #count(socket: Duplex, change: number): void {
-    const count = (this.#unanswered.get(socket) ?? 0) + change
-    if (count > 0) this.#unanswered.set(socket, count)
-    else this.#unanswered.delete(socket)
+  #count(socket: Duplex, response: ServerResponse): void {
+    const unanswered = this.#unanswered.get(socket) ?? { count: 0 }
+    if (!this.#unanswered.has(socket)) this.#unanswered.set(socket, unanswered)
+    unanswered.count += 1
+    response.once('close', () => void (unanswered.count -= 1))
   }
 
   #find(request: IncomingMessage): Found | Refused {
