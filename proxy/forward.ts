@@ -167,7 +167,8 @@ class Forwarded implements TargetEvents {
     this.#isFlushed = true
     const first = this.#first
     this.#first = null
-    if (first === null) this.#forwarding.response.flushHeaders()
+    // Not flushHeaders, which sends bytes above ASCII as UTF-8.
+    if (first === null) this.#forwarding.response.write('', 'latin1')
     else this.#write(first)
   }
 
