@@ -16,6 +16,8 @@ const lineEnd = Buffer.from('\r\n')
 const cr = 0x0d
 const lf = 0x0a
 const semicolon = 0x3b
+const quote = 0x22
+const backslash = 0x5c
 
 /** What the next byte belongs to. */
 type State = Between | 'data' | 'trailers' | 'done'
@@ -23,7 +25,7 @@ type Between = 'size' | 'extension' | 'size-lf' | 'data-cr' | 'data-lf'
 
 /**
  * Reads a chunked body (RFC 9112 7.1), strictly: sizes are plain hexadecimal, lines end with CRLF,
- * extensions are skipped and bounded. Keeps nothing but the trailers.
+ * extensions are checked, bounded and dropped. Keeps nothing but the trailers.
  */
 export class ChunkedDecoder {
   readonly #sink: ChunkedSink
@@ -32,6 +34,7 @@ export class ChunkedDecoder {
   #size = 0
   #digits = 0
   #extension = 0
+  #isQuoted = false
 
   constructor(sink: ChunkedSink) {
     this.#sink = sink
@@ -98,6 +101,7 @@ export class ChunkedDecoder {
     }
     if (this.#digits === 0) throw new InvalidMessage('a chunk has no size')
     this.#extension = 0
+    this.#isQuoted = false
     if (byte === cr) this.#state = 'size-lf'
     else if (byte === semicolon) this.#state = 'extension'
     else throw new InvalidMessage('a chunk has an invalid size')
@@ -105,9 +109,9 @@ export class ChunkedDecoder {
 
   #takeExtension(byte: number): void {
     this.#extension += 1
-    const isControl = (byte < 0x20 && byte !== 0x09) || byte === 0x7f
-    if (byte === cr) this.#state = 'size-lf'
-    else if (isControl || this.#extension > maxExtensionBytes) {
+    if (byte === quote) this.#isQuoted = !this.#isQuoted
+    else if (byte === cr && !this.#isQuoted) this.#state = 'size-lf'
+    else if (!inExtension(byte, this.#isQuoted) || this.#extension > maxExtensionBytes) {
       throw new InvalidMessage('a chunk has an invalid extension')
     }
   }
@@ -131,6 +135,12 @@ function hexDigit(byte: number): number {
   if (byte >= 0x30 && byte <= 0x39) return byte - 0x30
   const lower = byte | 0x20
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1
+}
+
+/** Where a reader could take a line's end for quoted text, or the other way round, there is no telling. */
+function inExtension(byte: number, isQuoted: boolean): boolean {
+  const isText = byte > 0x20 && byte < 0x7f && byte !== backslash
+  return isText || (isQuoted && (byte === 0x20 || byte === 0x09 || byte >= 0x80))
 }
 
 function expect(byte: number, wanted: number): void {

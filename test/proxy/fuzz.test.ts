@@ -64,14 +64,11 @@ function randomRequest(random: Random): { readonly text: string; readonly meant:
   return { text: `${head.join('\r\n')}\r\n\r\n${framed}`, meant }
 }
 
-/** For what is damaged may be waited for in vain: then the connection ends here, in milliseconds. */
-const patience = 50
-
-/** Sends in pieces, and resolves with all that comes until the connection is over. */
+/** Sends in pieces, and resolves with all that comes until the connection is over, here after `patience` milliseconds. */
 async function converse(
   port: number,
   pieces: readonly string[],
-  isWhole: boolean,
+  patience: number,
 ): Promise<string> {
   using client = rawClient(port)
   client.socket.setNoDelay(true)
@@ -79,7 +76,7 @@ async function converse(
     client.socket.write(piece, 'latin1')
     await new Promise(setImmediate)
   }
-  const timer = setTimeout(() => client.socket.destroy(), isWhole ? 10_000 : patience)
+  const timer = setTimeout(() => client.socket.destroy(), patience)
   try {
     return await client.ended()
   } finally {
@@ -95,7 +92,7 @@ test('a target gets exactly what was asked, however it was framed and cut', asyn
   for (let round = 0; round < rounds; round += 1) {
     const { text, meant } = randomRequest(random)
     target.seen.length = 0
-    const answer = await converse(proxy.port, random.cut(text, 1 + random.below(6)), true)
+    const answer = await converse(proxy.port, random.cut(text, 1 + random.below(6)), 10_000)
     const what = `round ${round}: ${JSON.stringify(text)}`
     if (answer.startsWith('HTTP/1.1 400 ')) {
       assert.match(meant.url, /%(?!25)/, what)
@@ -113,22 +110,28 @@ test('a target gets from damaged requests nothing but what node:http itself read
   await using oracle = await noting()
   await proxy.route('/', target.url)
   let passed = 0
+  /** The first that the target got and the oracle did not. */
+  const compare = async (pieces: readonly string[], patience: number) => {
+    target.seen.length = oracle.seen.length = 0
+    await Promise.all([proxy, oracle].map(({ port }) => converse(port, pieces, patience)))
+    const seen = [...oracle.seen]
+    passed += target.seen.length
+    return target.seen.find((each) => !seen.splice(0, 1 + indexOf(seen, each)).length)
+  }
   for (let round = 0; round < rounds; round += 1) {
     const text = mutate(random, randomRequest(random).text)
-    target.seen.length = oracle.seen.length = 0
     const pieces = random.cut(text, 1 + random.below(3))
-    await Promise.all([proxy, oracle].map(({ port }) => converse(port, pieces, false)))
-    const what = `round ${round}: ${JSON.stringify(text)}`
-    let from = 0
-    for (const seen of target.seen) {
-      const at = oracle.seen.findIndex((each, i) => i >= from && isSame(each, seen))
-      assert.ok(at >= 0, `${what}\ngave ${JSON.stringify(seen)}`)
-      from = at + 1
-      passed += 1
-    }
+    if (!(await compare(pieces, 50))) continue
+    // On a busy machine the oracle may not have come to its end, or the round before only now.
+    const extra = await compare(pieces, 2_000)
+    assert.equal(extra, undefined, `round ${round}: ${JSON.stringify(text)}`)
   }
   assert.ok(passed > rounds / 10, `only ${passed} went through`)
 })
+
+function indexOf(seen: readonly Understood[], wanted: Understood): number {
+  return seen.findIndex((each) => isSame(each, wanted))
+}
 
 function isSame(one: Understood, other: Understood): boolean {
   const path = (url: string) => url.replace(/^https?:\/\/[^/?#]*/i, '')

@@ -87,6 +87,7 @@ const brokenBodies: Record<string, string> = {
   'a size that no number holds': '10000000000000\r\nabc\r\n0\r\n\r\n',
   'a bare line feed behind a size': '3\nabc\r\n0\r\n\r\n',
   'a bare line feed in an extension': '3;a\nabc\r\n0\r\n\r\n',
+  'an open quote in an extension': '3;a="b\r\nabc\r\n0\r\n\r\n',
   'an extension without end': `3;${'x'.repeat(5_000)}`,
   'a chunk that is too long': '3\r\nabcd\r\n0\r\n\r\n',
   'a bare line feed behind a chunk': '3\r\nabc\n0\r\n\r\n',
