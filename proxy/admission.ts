@@ -1,5 +1,4 @@
-import type { IncomingMessage } from 'node:http'
-import { HeaderList } from './header-list.ts'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Framing } from './request-passes.ts'
 
 /** A request that may be looked at further: its target in origin form, and how its body is framed. */
@@ -18,6 +17,8 @@ export interface Refused {
 /** As many as configurable-http-proxy reads; it drops the others silently. */
 const maxHeaders = 2_000
 
+const oddHost = /[\s/?#@\\,]/
+
 /**
  * Refuses requests that two parsers could read differently, beyond what node:http refuses itself
  * (RFC 9112 3.2, 6.1, 11.2): other versions, several or odd Host headers, absolute-form to another
@@ -28,18 +29,18 @@ export function admit(request: IncomingMessage): Admitted | Refused {
   if (httpVersion !== '1.1' && httpVersion !== '1.0') return refused(400, 'unknown version of HTTP')
   if (method === 'TRACE' || method === 'CONNECT') return refused(405, `${method} is not supported`)
   if (rawHeaders.length > maxHeaders * 2) return refused(431, 'too many headers')
-  const list = new HeaderList(rawHeaders)
-  if (list.count('host') > 1) return refused(400, 'there is more than one Host header')
-  if (/[\s/?#@\\,]/.test(headers.host ?? '')) return refused(400, 'the Host header is invalid')
+  if (hasTwo(rawHeaders, 'host')) return refused(400, 'there is more than one Host header')
+  if (oddHost.test(headers.host ?? '')) return refused(400, 'the Host header is invalid')
   const url = originForm(request.url ?? '', headers.host ?? '')
   if (url === null) return refused(400, 'the request is for another host')
-  const framing = framingOf(list, httpVersion)
+  const framing = framingOf(headers, httpVersion)
   if (framing === null) return refused(400, 'the body is framed in an unknown way')
   return { kind: 'admitted', url, framing }
 }
 
 /** Null when the absolute form names another host than the Host header (RFC 9112 3.2.2). */
 function originForm(url: string, host: string): string | null {
+  if (url.startsWith('/')) return url
   const absolute = /^https?:\/\/([^/?#]*)(.*)$/is.exec(url)
   if (!absolute) return url
   const [, authority = '', rest = ''] = absolute
@@ -47,15 +48,27 @@ function originForm(url: string, host: string): string | null {
   return rest.startsWith('/') ? rest : `/${rest}`
 }
 
-/** node:http has checked already that there are not both, and that a length is a number. */
-function framingOf(headers: HeaderList, version: string): Framing | null {
-  const codings = headers.get('transfer-encoding')
-  const length = headers.get('content-length')
+function hasTwo(rawHeaders: readonly string[], wanted: string): boolean {
+  let count = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] ?? ''
+    if (name.length === wanted.length && name.toLowerCase() === wanted) count += 1
+  }
+  return count > 1
+}
+
+const none: Framing = { kind: 'none' }
+const chunked: Framing = { kind: 'chunked' }
+
+/** node:http has checked already that there are not both or two of them, and that a length is a number. */
+function framingOf(headers: IncomingHttpHeaders, version: string): Framing | null {
+  const codings = headers['transfer-encoding']
+  const length = headers['content-length']
   if (codings !== undefined) {
     const isPlain = codings.toLowerCase() === 'chunked' && version === '1.1' && length === undefined
-    return isPlain ? { kind: 'chunked' } : null
+    return isPlain ? chunked : null
   }
-  if (length === undefined) return { kind: 'none' }
+  if (length === undefined) return none
   return /^\d+$/.test(length) ? { kind: 'length', length } : null
 }
 

@@ -4,7 +4,7 @@ import https from 'node:https'
 import { join } from 'node:path'
 import type { Log } from './log.ts'
 import { parseTarget, pathAtTarget } from './target.ts'
-import type { TargetTls } from './target-tls.ts'
+import type { TargetTls } from './target-connection.ts'
 
 /** What a person or a program is told instead of what they asked for. */
 export interface Problem {
@@ -25,7 +25,7 @@ export interface ErrorPageSources {
   /** A folder with `<status>.html` and `error.html`, or null. */
   readonly errorPath: string | null
   /** For an error target on https. */
-  readonly tls: TargetTls
+  readonly tls: () => TargetTls
   readonly log: Log
 }
 
@@ -95,7 +95,7 @@ function discardBody(request: IncomingMessage, response: ServerResponse): void {
   })
 }
 
-function askForPage(errorTarget: string, path: string, tls: TargetTls): Promise<Page> {
+function askForPage(errorTarget: string, path: string, tls: () => TargetTls): Promise<Page> {
   const target = parseTarget(errorTarget)
   if (target === null) throw new Error('the error target is not a URL')
   return new Promise((resolve, reject) => {
@@ -104,7 +104,7 @@ function askForPage(errorTarget: string, path: string, tls: TargetTls): Promise<
       path: pathAtTarget(target, path),
       headers: { host: target.host },
       agent: false,
-      ...(target.secure && tls.options()),
+      ...(target.secure && tls()),
       signal: AbortSignal.timeout(askFor),
     })
     asked.once('error', reject)

@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { pairs } from './node-target-client.ts'
+import { fieldOf, pairs } from './header-list.ts'
 import { relayedHeaders } from './request-passes.ts'
 import type { Route } from './routes.ts'
 import type {
   TargetAnswer,
-  TargetBody,
+  TargetEvents,
   TargetExchange,
   TargetFailure,
   TargetRequest,
@@ -16,7 +16,6 @@ export interface HttpForwarding {
   readonly response: ServerResponse
   readonly route: Route
   readonly head: TargetRequest
-  readonly hasBody: boolean
   /** Changes the headers of an answer (name, value, name, value) in place. */
   readonly rewrite?: (headers: string[], status: number) => void
   /** Called at most once, before anything of an answer was sent: the callee answers the client. */
@@ -30,60 +29,55 @@ const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 const notInTrailers =
   /^(?:content-length|transfer-encoding|host|connection|trailer|te|upgrade|set-cookie|authorization|content-(?:type|encoding|range))$/i
 
+/** Up to this size a body is sent in one piece with its head, which costs a copy but saves a write. */
+const smallBody = 16 * 1024
+
+/** How long a client may be silent within the body of its request, in milliseconds. */
+const uploadIdle = 120_000
+
 /**
  * Forwards one request, streaming with back-pressure both ways. Either side's end is the other's, at
  * every stage: a target that breaks off ends the client's connection, so that nobody takes a part for
- * the whole; a client that goes away ends the target's. A request that can be sent twice is, once,
- * when a kept connection turns out to be dead.
+ * the whole; a client that goes away, or is silent for two minutes within its body, ends the target's.
+ * A request that can be sent twice is, once, when a kept connection turns out to be dead.
  */
 export function forwardRequest(forwarding: HttpForwarding): void {
   new Forwarded(forwarding).start()
 }
 
-class Forwarded {
+class Forwarded implements TargetEvents {
   readonly #forwarding: HttpForwarding
   #exchange: TargetExchange | null = null
+  #upload: Upload | null = null
+  #status = 0
+  #hasLength = false
   #hasRetried = false
+  /** The first piece of the body, which goes out together with the head. */
+  #first: Buffer | null = null
+  #isFlushed = false
+  #waitsForDrain = false
 
   constructor(forwarding: HttpForwarding) {
     this.#forwarding = forwarding
   }
 
   start(): void {
-    const { request, response, route, hasBody } = this.#forwarding
-    request.on('error', () => {})
-    response.on('error', () => {})
+    const { request, response, head } = this.#forwarding
+    response.on('error', ignore)
+    response.once('close', () => this.#left())
     // An answer that waits for an earlier one on its connection is not told when that connection ends.
-    const { socket } = request
-    const abort = () => this.#exchange?.abort()
-    socket.once('close', abort)
-    response.once('close', () => {
-      socket.off('close', abort)
-      if (!response.writableFinished) abort()
-    })
+    if (response.socket === null) {
+      const { socket } = request
+      const left = () => this.#left()
+      socket.once('close', left)
+      response.once('close', () => socket.off('close', left))
+    }
     this.#send()
-    if (!hasBody) return
-    request.on('data', () => route.touch())
-    request.once('end', () => this.#exchange?.finish(withoutFraming(request.rawTrailers)))
-  }
-
-  #send(): void {
-    const { request, route, head, hasBody } = this.#forwarding
-    const exchange = route.pool.send(head, {
-      informed: (answer) => this.#informed(answer),
-      answered: (answer, body) => this.#answered(answer, body),
-      upgraded: () => {},
-      failed: (failure) => this.#failed(failure),
-    })
-    this.#exchange = exchange
-    if (!hasBody) return exchange.finish([])
-    exchange.begin()
-    request.pipe(exchange.body, { end: false })
-    exchange.body.once('close', () => this.#discardRest())
+    if (head.body !== 'none') this.#upload = new Upload(this.#forwarding, () => this.#exchange)
   }
 
   /** Early hints are worth passing on (RFC 8297); other interim answers say nothing to a browser. */
-  #informed({ status, headers }: TargetAnswer): void {
+  informed({ status, headers }: TargetAnswer): void {
     const { request, response } = this.#forwarding
     if (status !== 103 || request.httpVersionMinor < 1 || response.headersSent) return
     const link = pairs(headers).flatMap(([name, value]) =>
@@ -96,63 +90,163 @@ class Forwarded {
     }
   }
 
-  #answered({ status, reason, headers }: TargetAnswer, body: TargetBody): void {
-    const { response, route, rewrite } = this.#forwarding
+  answered({ status, reason, headers }: TargetAnswer): void {
+    const { response, failed, rewrite } = this.#forwarding
+    this.#status = status
     const relayed = relayedHeaders(headers, status)
     rewrite?.(relayed, status)
-    if (!this.#writeHead(status, reason, relayed)) return
-    // With the first bytes of the body, if they are there already, but without waiting for them.
-    response.cork()
-    response.flushHeaders()
-    body.pipe(response, { end: false })
-    process.nextTick(() => response.uncork())
-    body.once('end', () => {
-      const trailers = withoutFraming(body.rawTrailers)
-      if (trailers.length > 0 && response.chunkedEncoding) response.addTrailers(pairs(trailers))
-      response.end()
-      if (status < 300) route.touch()
-    })
-    body.once('close', () => {
-      if (!body.readableEnded) response.destroy()
-    })
-  }
-
-  /** False when the answer's head cannot be passed on: then the client has got another one. */
-  #writeHead(status: number, reason: string, headers: string[]): boolean {
-    const { response, failed } = this.#forwarding
+    this.#hasLength = fieldOf(relayed, 'content-length') !== null
     try {
-      response.writeHead(status, reason, headers)
-      return true
+      response.writeHead(status, reason, relayed)
     } catch (cause) {
       this.#exchange?.abort()
       const error = new Error('the head of the answer is invalid', { cause })
       failed({ error, onReusedConnection: false, isInvalidAnswer: true })
-      return false
     }
   }
 
-  #failed(failure: TargetFailure): void {
-    const { request, response, route, head, hasBody, failed } = this.#forwarding
+  data(piece: Buffer): void {
+    if (!this.#isFlushed && this.#first === null) {
+      this.#first = piece
+      return
+    }
+    this.#sendFirst()
+    this.#write(piece)
+  }
+
+  /** Sends the head without waiting for the body. */
+  flush(): void {
+    if (this.#isFlushed || !this.#forwarding.response.headersSent) return
+    this.#sendFirst()
+  }
+
+  ended(trailers: readonly string[]): void {
+    const { response, route } = this.#forwarding
+    this.#upload?.discardRest()
+    const first = this.#first
+    const passed = withoutFraming(trailers)
+    if (passed.length > 0 && response.chunkedEncoding) response.addTrailers(pairs(passed))
+    this.#first = null
+    if (first !== null && first.length > smallBody) response.write(Buffer.from(first))
+    else if (first !== null) writeAtOnce(response, first)
+    response.end()
+    if (this.#status < 300) route.touch()
+  }
+
+  broken(): void {
+    const { response } = this.#forwarding
+    // Where the end of the connection is the end of the answer, it must not look like one.
+    if (!response.chunkedEncoding && !this.#hasLength) response.socket?.resetAndDestroy()
+    response.destroy()
+  }
+
+  drained(): void {
+    this.#upload?.resume()
+  }
+
+  upgraded(): void {}
+
+  failed(failure: TargetFailure): void {
+    const { response, route, head, failed } = this.#forwarding
     if (response.destroyed) return
-    const canRetry = failure.onReusedConnection && !hasBody && idempotent.has(head.method)
+    const canRetry =
+      failure.onReusedConnection && head.body === 'none' && idempotent.has(head.method)
     if (canRetry && !this.#hasRetried) {
       this.#hasRetried = true
       route.pool.dropIdle()
       return this.#send()
     }
-    request.unpipe()
-    request.resume()
+    this.#upload?.discardRest()
     failed(failure)
   }
 
-  /** The target takes no more of the body. What still comes must not block the client's connection. */
-  #discardRest(): void {
-    const { request } = this.#forwarding
-    request.unpipe()
-    if (!request.destroyed) request.resume()
+  #send(): void {
+    const { route, head } = this.#forwarding
+    this.#exchange = route.pool.send(head, this)
+  }
+
+  #sendFirst(): void {
+    if (this.#isFlushed) return
+    this.#isFlushed = true
+    const first = this.#first
+    this.#first = null
+    // Not flushHeaders, which sends bytes above ASCII as UTF-8.
+    if (first === null) this.#forwarding.response.write('', 'latin1')
+    else this.#write(first)
+  }
+
+  #write(piece: Buffer): void {
+    const { response } = this.#forwarding
+    if (response.write(Buffer.from(piece)) || this.#waitsForDrain) return
+    this.#waitsForDrain = true
+    this.#exchange?.pause()
+    response.once('drain', () => {
+      this.#waitsForDrain = false
+      this.#exchange?.resume()
+    })
+  }
+
+  #left(): void {
+    this.#upload?.stop()
+    if (!this.#forwarding.response.writableFinished) this.#exchange?.abort()
   }
 }
 
-function withoutFraming(trailers: readonly string[]): string[] {
+/** The body of one request on its way to the target. */
+class Upload {
+  readonly #request: IncomingMessage
+  readonly #timer: NodeJS.Timeout
+  readonly #exchange: () => TargetExchange | null
+  #isDiscarding = false
+
+  constructor({ request, route }: HttpForwarding, exchange: () => TargetExchange | null) {
+    this.#request = request
+    this.#exchange = exchange
+    this.#timer = setTimeout(() => this.#stalled(), uploadIdle)
+    request.on('error', ignore)
+    request.on('data', (piece: Buffer) => {
+      this.#timer.refresh()
+      route.touch()
+      if (!this.#isDiscarding && exchange()?.write(piece) === false) request.pause()
+    })
+    request.once('end', () => {
+      this.stop()
+      exchange()?.finish(withoutFraming(request.rawTrailers))
+    })
+  }
+
+  resume(): void {
+    this.#timer.refresh()
+    this.#request.resume()
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+  }
+
+  /** The target takes no more of it. What still comes must not block the client's connection. */
+  discardRest(): void {
+    this.#isDiscarding = true
+    if (!this.#request.destroyed) this.#request.resume()
+  }
+
+  #stalled(): void {
+    if (this.#request.isPaused()) return void this.#timer.refresh()
+    this.#exchange()?.abort()
+    this.#request.socket.destroy()
+  }
+}
+
+/** One string of head and body is one write; what `end` would make of it are two. */
+function writeAtOnce(response: ServerResponse, body: Buffer): void {
+  response.cork()
+  response.write(body.toString('latin1'), 'latin1')
+  response.uncork()
+}
+
+function ignore(): void {}
+
+function withoutFraming(trailers: readonly string[]): readonly string[] {
+  if (trailers.length === 0) return trailers
   return pairs(trailers).flatMap((pair) => (notInTrailers.test(pair[0]) ? [] : pair))
 }

@@ -1,4 +1,6 @@
+import type { IncomingMessage } from 'node:http'
 import type { Admitted, Refused } from './admission.ts'
+import { isNavigation } from './error-pages.ts'
 import type { Leave } from './limits.ts'
 import type { Match, Route } from './routes.ts'
 
@@ -23,9 +25,9 @@ export type Refusal = Refused & {
 export function judge(
   { route, tombstone }: Match,
   admitted: Admitted,
-  isNavigation: boolean,
+  request: IncomingMessage,
 ): Found | Refusal {
-  if (tombstone && !(isNavigation && route)) {
+  if (tombstone && !(route && isNavigation(request))) {
     const { status, reason } = tombstone
     const why = { reason, isTombstone: true }
     return { kind: 'refused', status, reason: `the server at this address is ${reason}`, why }

@@ -48,7 +48,7 @@ export function closing(server: Server): Promise<void> {
   return new Promise((resolve) => server.close(() => resolve()))
 }
 
-export function describeBind(bind: Bind): string {
+function describeBind(bind: Bind): string {
   if ('socketPath' in bind) return bind.socketPath
   const { host, port } = bind
   return host === null ? `port ${port}` : `${isIPv6(host) ? `[${host}]` : host}:${port}`

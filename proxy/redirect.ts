@@ -4,7 +4,7 @@ import http, { type RequestListener } from 'node:http'
  * Sends whoever comes by plain HTTP to the same path of the same host on https, 301. `port` is left
  * out where it is that of https. Without a usable Host the answer is 400.
  */
-export function redirectToHttps(port: number): RequestListener {
+function redirectToHttps(port: number): RequestListener {
   return (request, response) => {
     const origin = originOf(request.headers.host ?? '', port)
     const path = request.url ?? '/'

@@ -55,9 +55,16 @@ const saidByFrontEnds = /^(?:x-forwarded-.*|forwarded|x-real-ip|x-scheme)$/
 
 /** Also drops what `Connection` names, but for `Host`, without which the message has no meaning. */
 function dropHopByHop(headers: HeaderList): void {
-  const named = new Set((headers.get('connection') ?? '').toLowerCase().split(/[\s,]+/))
+  const connection = headers.get('connection')
+  headers.dropWhere(isHopByHop)
+  if (connection === undefined || /^(?:keep-alive|close|upgrade)$/i.test(connection)) return
+  const named = new Set(connection.toLowerCase().split(/[\s,]+/))
   named.delete('host')
-  headers.dropWhere((name) => hopByHop.has(name) || named.has(name))
+  headers.dropWhere((name) => named.has(name))
+}
+
+function isHopByHop(name: string): boolean {
+  return hopByHop.has(name)
 }
 
 /** The proxy has answered `Expect: 100-continue` itself. */
@@ -65,9 +72,13 @@ const dropExpect: Pass = (headers) => {
   headers.drop('expect')
 }
 
+function isSaidByFrontEnds(name: string): boolean {
+  return saidByFrontEnds.test(name)
+}
+
 const dropUntrusted: Pass = (headers, { isTrustedPeer, peer }, { onUntrusted }) => {
   if (isTrustedPeer) return
-  if (headers.dropWhere((name) => saidByFrontEnds.test(name))) onUntrusted(peer)
+  if (headers.dropWhere(isSaidByFrontEnds)) onUntrusted(peer)
 }
 
 /** Appends to For; keeps the first Proto, Host and Port that a trusted peer has set. */
@@ -79,14 +90,15 @@ const addForwarded: Pass = (headers, forwarding, { xForward }) => {
   const before = headers.get('x-forwarded-for')
   const chain = [before, peer].filter(Boolean).join(',')
   if (chain !== '') headers.set('X-Forwarded-For', chain)
-  const keepFirst = (name: string, own: string) => {
-    const [first = ''] = (headers.get(name.toLowerCase()) ?? '').split(',')
-    const value = first.trim() || own
-    if (value !== '') headers.set(name, value)
-  }
-  keepFirst('X-Forwarded-Proto', proto)
-  keepFirst('X-Forwarded-Host', host)
-  keepFirst('X-Forwarded-Port', /:(\d+)$/.exec(host)?.[1] ?? (isSecure ? '443' : '80'))
+  keepFirst(headers, 'X-Forwarded-Proto', proto)
+  keepFirst(headers, 'X-Forwarded-Host', host)
+  keepFirst(headers, 'X-Forwarded-Port', /:(\d+)$/.exec(host)?.[1] ?? (isSecure ? '443' : '80'))
+}
+
+function keepFirst(headers: HeaderList, name: string, own: string): void {
+  const said = headers.get(name.toLowerCase())
+  const value = said?.split(',', 1)[0]?.trim() || own
+  if (value !== '') headers.set(name, value)
 }
 
 /** RFC 7239: one element more, where a front end has begun the list. */
@@ -99,7 +111,7 @@ const appendToForwarded: Pass = (headers, { peer, isSecure }, { xForward }) => {
 
 const dropLoginCookies: Pass = (headers, { toHub }) => {
   const cookies = toHub ? undefined : headers.get('cookie')
-  if (cookies === undefined) return
+  if (cookies === undefined || !cookies.includes('jupyterhub-hub-login')) return
   const pairs = cookies.split(';')
   const kept = pairs.filter((pair) => !loginCookies.has((pair.split('=', 1)[0] ?? '').trim()))
   if (kept.length === pairs.length) return
@@ -115,7 +127,8 @@ const addCustomHeaders: Pass = (headers, _forwarding, { customHeaders }) => {
 const bodylessMethods = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS'])
 
 const frame: Pass = (headers, { method, framing, isUpgrade }) => {
-  headers.dropWhere((name) => name === 'content-length' || name === 'transfer-encoding')
+  headers.drop('content-length')
+  headers.drop('transfer-encoding')
   if (framing.kind === 'length') headers.set('Content-Length', framing.length)
   if (framing.kind === 'chunked') headers.set('Transfer-Encoding', 'chunked')
   if (framing.kind === 'none' && !bodylessMethods.has(method)) headers.set('Content-Length', '0')

@@ -6,7 +6,7 @@ import { type Refused, admit } from './admission.ts'
 import { Certificate } from './certificates.ts'
 import { clientAddress } from './client-address.ts'
 import { Control } from './control.ts'
-import { ErrorPages, type Problem, isNavigation } from './error-pages.ts'
+import { ErrorPages, type Problem } from './error-pages.ts'
 import { forwardRequest } from './forward.ts'
 import { type Found, type Refusal, judge, notReady, plainHost } from './judgement.ts'
 import { Limits } from './limits.ts'
@@ -14,7 +14,7 @@ import { type Address, closing, httpServer, listen } from './listeners.ts'
 import { rewriteLocation } from './location-rewrite.ts'
 import type { Log } from './log.ts'
 import { Metrics } from './metrics.ts'
-import { NodeTargetClient } from './node-target-client.ts'
+import { PooledTargetClient } from './pooled-target-client.ts'
 import { readRequestPath } from './request-path.ts'
 import { type HeaderRules, forwardedHeaders } from './request-passes.ts'
 import { openRouteFile } from './route-file.ts'
@@ -22,7 +22,6 @@ import { Routes } from './routes.ts'
 import type { ProxySettings } from './settings.ts'
 import type { TargetFailure, TargetRequest } from './target-client.ts'
 import { targetPath } from './target-path.ts'
-import { targetTls } from './target-tls.ts'
 import { type Ending, Traffic } from './traffic.ts'
 import { TrustedPeers, peerAddress } from './trusted-peers.ts'
 import { forwardUpgrade, refuseUpgrade } from './upgrade.ts'
@@ -112,7 +111,7 @@ export class Front {
   readonly #traffic: Traffic
   readonly #webSockets = new Set<Duplex>()
   /** How many requests of a connection wait for their answers: more than one when they are pipelined. */
-  readonly #unanswered = new WeakMap<Duplex, number>()
+  readonly #unanswered = new WeakMap<Duplex, { count: number }>()
   #hasWarned = false
 
   /** @throws {BadCertificate} */
@@ -120,7 +119,10 @@ export class Front {
     const { publicTls, clientTls, limits } = settings
     const own = publicTls && new Certificate('public', publicTls, log)
     const client = new Certificate('client', clientTls, log)
-    const tls = targetTls(client, clientTls.insecure)
+    const tls = () => ({
+      secureContext: client.context,
+      rejectUnauthorized: !clientTls.insecure,
+    })
     const timeouts = {
       connect: connectTimeout,
       idle: settings.proxyTimeout,
@@ -129,7 +131,7 @@ export class Front {
     this.#settings = settings
     this.#log = log
     this.certificates = own ? [own, client] : [client]
-    this.routes = new Routes(new NodeTargetClient(timeouts, tls))
+    this.routes = new Routes(new PooledTargetClient(timeouts, tls))
     this.#pages = new ErrorPages({ ...settings, tls, log })
     this.#trusted = new TrustedPeers(settings.trustedProxies)
     this.#rules = { ...settings, onUntrusted: (peer) => this.#warnUntrusted(peer) }
@@ -190,11 +192,9 @@ export class Front {
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
     if (request.url === '/_chp_healthz') return answerHealthy(response)
-    this.#count(request.socket, 1)
     const visit = this.#traffic.begin(request)
-    const found = this.#enter(request, isNavigation(request))
-    response.once('close', () => {
-      this.#count(request.socket, -1)
+    const found = this.#enter(request)
+    this.#count(request, response, () => {
       if (found.kind === 'found') found.leave?.()
       if (visit)
         this.#traffic.end(visit, request, this.#ending(request, found, response.statusCode))
@@ -204,16 +204,14 @@ export class Front {
       response.writeContinue()
     }
     const { route } = found
-    const { host } = request.headers
     forwardRequest({
       request,
       response,
       route,
       head: this.#headFor(request, found, false),
-      hasBody: found.framing.kind !== 'none',
       ...(this.#rewritesLocation && {
         rewrite: (headers: string[], status: number) =>
-          rewriteLocation(headers, status, route.target.host, host, this.#settings),
+          rewriteLocation(headers, status, route.target.host, request.headers.host, this.#settings),
       }),
       failed: (failure) => this.#refuse(request, response, this.#blame(found, failure)),
     })
@@ -221,10 +219,10 @@ export class Front {
 
   #upgrade(request: IncomingMessage, socket: Duplex, early: Buffer): void {
     // What follows an unanswered request on the same connection cannot take that connection over.
-    if (this.#unanswered.has(socket)) return void socket.destroy()
+    if ((this.#unanswered.get(socket)?.count ?? 0) > 0) return void socket.destroy()
     if (!isWebSocketHandshake(request)) return serveAsPlain(this.server, request, socket, early)
     const visit = this.#traffic.begin(request)
-    const found = this.#enter(request, false)
+    const found = this.#enter(request)
     let status = 101
     const refuse = (refused: Refused) => {
       status = refused.status
@@ -265,15 +263,21 @@ export class Front {
     return { client: clientAddress(request, this.#trusted), status, route, isWebSocket }
   }
 
-  #count(socket: Duplex, change: number): void {
-    const count = (this.#unanswered.get(socket) ?? 0) + change
-    if (count > 0) this.#unanswered.set(socket, count)
-    else this.#unanswered.delete(socket)
+  /** Until the answer has ended. */
+  #count(request: IncomingMessage, response: ServerResponse, ended: () => void): void {
+    const { socket } = request
+    const unanswered = this.#unanswered.get(socket) ?? { count: 0 }
+    if (!this.#unanswered.has(socket)) this.#unanswered.set(socket, unanswered)
+    unanswered.count += 1
+    response.once('close', () => {
+      unanswered.count -= 1
+      ended()
+    })
   }
 
   /** Finds the route, and takes a place where places are limited. */
-  #enter(request: IncomingMessage, isNavigation: boolean): Found | Refusal {
-    const found = this.#traffic.finding(() => this.#find(request, isNavigation))
+  #enter(request: IncomingMessage): Found | Refusal {
+    const found = this.#traffic.finding(() => this.#find(request))
     if (found.kind !== 'found' || !this.#limits) return found
     const client = clientAddress(request, this.#trusted) ?? 'unix'
     const leave = this.#limits.enter(client, found.route.path)
@@ -282,7 +286,7 @@ export class Front {
     return { kind: 'refused', status: 429, reason: 'too many requests at once', retryAfter: 1 }
   }
 
-  #find(request: IncomingMessage, isNavigation: boolean): Found | Refusal {
+  #find(request: IncomingMessage): Found | Refusal {
     const admitted = admit(request)
     if (admitted.kind === 'refused') return admitted
     const { hostRouting, waitForRoutes } = this.#settings
@@ -293,7 +297,7 @@ export class Front {
     const segments = hostRouting
       ? [plainHost(request.headers.host ?? ''), ...path.segments]
       : path.segments
-    return judge(this.#routes.find(segments), admitted, isNavigation)
+    return judge(this.#routes.find(segments), admitted, request)
   }
 
   get #routes(): Routes {
@@ -319,7 +323,8 @@ export class Front {
     const headers = forwardedHeaders(request.rawHeaders, forwarding, this.#rules)
     if (this.#settings.changeOrigin) setHost(headers, route.target.host)
     else if (request.headers.host === undefined) headers.push('Host', route.target.host)
-    return { method, path: targetPath(route, url, this.#settings), headers, isUpgrade }
+    const path = targetPath(route, url, this.#settings)
+    return { method, path, headers, body: framing.kind, isUpgrade }
   }
 
   /** What the client is told when the target failed, and what the log says about it. */

@@ -1,4 +1,4 @@
-import type { Duplex, Readable, Writable } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import type { Target } from './target.ts'
 
 /** The head of a request as it goes on the wire. */
@@ -6,7 +6,8 @@ export interface TargetRequest {
   readonly method: string
   readonly path: string
   /** Name, value, name, value; complete, with `Host` and with what frames the body. */
-  readonly headers: string[]
+  readonly headers: readonly string[]
+  readonly body: 'none' | 'length' | 'chunked'
   /** Asks for a connection of its own that may become a WebSocket. */
   readonly isUpgrade: boolean
 }
@@ -19,21 +20,26 @@ export interface TargetAnswer {
   readonly headers: readonly string[]
 }
 
-/** A final answer: its body ends with `end` when it is whole, else only with `close`. */
-export interface TargetBody extends Readable {
-  readonly rawTrailers: readonly string[]
-}
-
 /**
- * What becomes of a request: any number of `informed`, then one of the other three. Nothing is
- * called after `abort`.
+ * What becomes of a request: any number of `informed`, then either `answered`, `data`* and one of
+ * `ended` and `broken`, or `upgraded`, or `failed`. Nothing is called after `abort`.
  */
 export interface TargetEvents {
   /** An answer of the 1xx range other than 100 and 101. */
   informed(answer: TargetAnswer): void
-  answered(answer: TargetAnswer, body: TargetBody): void
-  /** The target has answered 101. The socket now belongs to the callee; `head` came with the answer. */
-  upgraded(answer: TargetAnswer, socket: Duplex, head: Buffer): void
+  answered(answer: TargetAnswer): void
+  /** A piece of the body, without its framing. It is overwritten after the call: copy what is kept. */
+  data(piece: Buffer): void
+  /** Everything that has arrived so far was told. */
+  flush(): void
+  /** The answer is whole, and the target takes no more. Trailers are name, value, name, value. */
+  ended(trailers: readonly string[]): void
+  /** The answer ends here without being whole. */
+  broken(): void
+  /** After a `write` that was false: the target takes more. */
+  drained(): void
+  /** The target has answered 101. The socket now belongs to the callee; `first` came with the answer. */
+  upgraded(answer: TargetAnswer, socket: Duplex, first: Buffer): void
   failed(failure: TargetFailure): void
 }
 
@@ -49,20 +55,22 @@ export interface TargetFailure {
   readonly isInvalidAnswer: boolean
 }
 
-/** A request under way. */
+/** A request under way, its head sent. All calls are without effect once it has come to its end. */
 export interface TargetExchange {
-  /** Takes the request's body. Errors on it are no news: `failed` or the end of the answer tells. */
-  readonly body: Writable
-  /** Sends the head without waiting for the body. */
-  begin(): void
-  /** Ends the request, with trailers (name, value, name, value) when it is chunked. */
+  /** Sends a piece of the body. False when the target is behind: `drained` tells when it is not. */
+  write(piece: Buffer): boolean
+  /** Ends the body, with trailers (name, value, name, value) when it is chunked. */
   finish(trailers: readonly string[]): void
-  /** Ends the connection, at any stage, also after the end. */
+  /** Stops `data` until `resume`. */
+  pause(): void
+  resume(): void
+  /** Ends the connection. */
   abort(): void
 }
 
 /** The connections to one target. */
 export interface TargetPool {
+  /** `failed` may be called before this returns. */
   send(request: TargetRequest, events: TargetEvents): TargetExchange
   /** Ends the connections that carry nothing, before a request is sent once more. */
   dropIdle(): void

@@ -4,6 +4,8 @@ import type { Socket } from 'node:net'
 /** What is trusted when nothing else is said: a front end on the same machine. */
 export const defaultTrustedPeers = ['loopback', 'unix'] as const
 
+const maxKnown = 1_000
+
 /**
  * Peers whose word about the client (`X-Forwarded-*`) is believed: addresses, networks in CIDR
  * notation, and the words `loopback` and `unix` (whoever connects through a unix socket).
@@ -11,6 +13,8 @@ export const defaultTrustedPeers = ['loopback', 'unix'] as const
 export class TrustedPeers {
   readonly #addresses = new BlockList()
   readonly #trustsUnix: boolean
+  /** Of the peers seen last: to look one up in the list costs more than most of a request. */
+  readonly #known = new Map<string, boolean>()
 
   /** @throws {Error} naming the entry that is none of these. */
   constructor(entries: readonly string[]) {
@@ -20,7 +24,12 @@ export class TrustedPeers {
 
   trusts(address: string | null): boolean {
     if (address === null) return this.#trustsUnix
-    return this.#addresses.check(address, address.includes(':') ? 'ipv6' : 'ipv4')
+    const known = this.#known.get(address)
+    if (known !== undefined) return known
+    const trusted = this.#addresses.check(address, address.includes(':') ? 'ipv6' : 'ipv4')
+    if (this.#known.size >= maxKnown) this.#known.clear()
+    this.#known.set(address, trusted)
+    return trusted
   }
 
   #add(entry: string): void {
@@ -43,5 +52,7 @@ export class TrustedPeers {
 
 /** The address of the other end without IPv4-in-IPv6 notation, or null on a unix socket. */
 export function peerAddress(socket: Socket): string | null {
-  return socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '') ?? null
+  const address = socket.remoteAddress
+  if (address === undefined) return null
+  return address.startsWith('::') ? address.replace(/^::ffff:(?=\d+\.)/i, '') : address
 }

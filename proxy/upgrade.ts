@@ -5,7 +5,7 @@ import { relayedHeaders } from './request-passes.ts'
 import type { Route } from './routes.ts'
 import type {
   TargetAnswer,
-  TargetBody,
+  TargetEvents,
   TargetExchange,
   TargetFailure,
   TargetRequest,
@@ -40,17 +40,18 @@ export function forwardUpgrade(forwarding: UpgradeForwarding): void {
 
 /** Answers a handshake that goes nowhere, and ends the connection. There is never a page. */
 export function refuseUpgrade(socket: Duplex, status: number, reason: string): void {
-  socket.on('error', () => {})
-  endBoth(socket)
+  socket.on('error', ignore)
+  endSoon(socket)
   if (!socket.writable) return void socket.destroy()
   socket.end(`HTTP/1.1 ${status} ${reason}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
   socket.resume()
 }
 
-class ForwardedUpgrade {
+/** Lives until the target has answered: an open WebSocket holds nothing of its handshake. */
+class ForwardedUpgrade implements TargetEvents {
   readonly #forwarding: UpgradeForwarding
-  readonly #early: Buffer[]
-  #earlyBytes: number
+  readonly #early: Buffer[] = []
+  #earlyBytes = 0
   #exchange: TargetExchange | null = null
   readonly #keepEarly = (chunk: Buffer) => {
     this.#early.push(chunk)
@@ -61,56 +62,69 @@ class ForwardedUpgrade {
     this.#exchange?.abort()
     this.#forwarding.socket.destroy()
   }
+  readonly #drain = () => this.#exchange?.resume()
 
   constructor(forwarding: UpgradeForwarding) {
     this.#forwarding = forwarding
-    this.#early = [forwarding.early]
-    this.#earlyBytes = forwarding.early.length
+    if (forwarding.early.length > 0) this.#keepEarly(forwarding.early)
   }
 
   start(): void {
     const { socket, route, head } = this.#forwarding
     keepAlive(socket)
-    socket.on('error', () => {})
-    socket.once('close', this.#abort)
-    socket.once('end', this.#abort)
+    socket.on('error', ignore)
+    socket.on('close', this.#abort)
+    socket.on('end', this.#abort)
     socket.on('data', this.#keepEarly)
-    this.#exchange = route.pool.send(head, {
-      informed: () => {},
-      answered: (answer, body) => this.#relay(answer, body),
-      upgraded: (answer, target, first) => this.#splice(answer, target, first),
-      failed: (failure) => this.#failed(failure),
-    })
-    this.#exchange.finish([])
+    this.#exchange = route.pool.send(head, this)
   }
 
-  #splice(answer: TargetAnswer, target: Duplex, first: Buffer): void {
+  upgraded(answer: TargetAnswer, target: Duplex, first: Buffer): void {
     const { socket, route } = this.#forwarding
     this.#release()
     keepAlive(target)
     const relayed = relayedHeaders(answer.headers, answer.status)
-    socket.write(headBytes(answer, [...relayed, 'Connection', 'Upgrade', 'Upgrade', 'websocket']))
-    if (first.length > 0) socket.write(first)
+    const head = headBytes(answer, [...relayed, 'Connection', 'Upgrade', 'Upgrade', 'websocket'])
+    socket.write(first.length > 0 ? Buffer.concat([head, first]) : head)
     for (const chunk of this.#early) target.write(chunk)
     if (this.#earlyBytes > 0) route.touch()
-    socket.on('data', () => route.touch())
-    join(socket, target)
+    splice(socket, target, route)
   }
 
-  #relay(answer: TargetAnswer, body: TargetBody): void {
+  informed(): void {}
+
+  answered(answer: TargetAnswer): void {
     const { socket } = this.#forwarding
     socket.off('data', this.#keepEarly)
+    socket.off('end', this.#abort)
     socket.resume()
+    socket.on('drain', this.#drain)
     const relayed = relayedHeaders(answer.headers, answer.status)
     socket.write(headBytes(answer, [...relayed, 'Connection', 'close']))
-    body.pipe(socket)
-    body.once('end', () => endBoth(socket))
-    body.once('close', () => {
-      if (!body.readableEnded) socket.destroy()
-    })
   }
 
-  #failed(failure: TargetFailure): void {
+  data(piece: Buffer): void {
+    if (!this.#forwarding.socket.write(Buffer.from(piece))) this.#exchange?.pause()
+  }
+
+  ended(): void {
+    const { socket } = this.#forwarding
+    socket.end()
+    endSoon(socket)
+  }
+
+  /** Without a reset the end of the connection would look like the end of the answer. */
+  broken(): void {
+    const { socket } = this.#forwarding
+    if (socket instanceof Socket) socket.resetAndDestroy()
+    socket.destroy()
+  }
+
+  flush(): void {}
+
+  drained(): void {}
+
+  failed(failure: TargetFailure): void {
     const { socket, failed } = this.#forwarding
     this.#release()
     if (!socket.destroyed) failed(failure)
@@ -125,31 +139,46 @@ class ForwardedUpgrade {
 }
 
 /** Passes everything on both ways until one side ends; then the other does. */
-function join(one: Duplex, other: Duplex): void {
-  for (const [from, to] of [
-    [one, other],
-    [other, one],
-  ] as const) {
-    from.on('error', () => {})
-    from.pipe(to)
-    from.once('end', () => endBoth(from, to))
-    from.once('close', () => {
-      if (to.writable) to.end()
-      to.resume()
-      endBoth(to)
-    })
-    if (from.destroyed) to.destroy()
-  }
+function splice(client: Duplex, target: Duplex, route: Route): void {
+  client.on('data', (chunk: Buffer) => {
+    route.touch()
+    if (!target.write(chunk)) client.pause()
+  })
+  target.on('data', (chunk: Buffer) => {
+    if (!client.write(chunk)) target.pause()
+  })
+  endTogether(client, target)
+  endTogether(target, client)
+  client.resume()
+}
+
+/** What `from` says about its end and its pace, is said to `to`. */
+function endTogether(from: Duplex, to: Duplex): void {
+  from.on('error', ignore)
+  from.on('drain', () => to.resume())
+  from.once('end', () => {
+    to.end()
+    endSoon(from, to)
+  })
+  from.once('close', () => {
+    if (from.errored || !from.readableEnded) return void to.destroy()
+    if (to.writable) to.end()
+    to.resume()
+    endSoon(to)
+  })
+  if (from.destroyed) to.destroy()
 }
 
 /** Gives what is still to be written a moment, then ends the connections for good. */
-function endBoth(...sockets: readonly Duplex[]): void {
+function endSoon(...sockets: readonly Duplex[]): void {
   for (const socket of sockets) {
     if (socket.destroyed) continue
     const timer = setTimeout(() => socket.destroy(), lingerFor)
     socket.once('close', () => clearTimeout(timer))
   }
 }
+
+function ignore(): void {}
 
 function keepAlive(socket: Duplex): void {
   if (!(socket instanceof Socket)) return

@@ -314,11 +314,14 @@ for (const name of Object.keys(programs) as ProgramName[]) {
       t.after(() => secure.close())
       await once(secure.listen(0, '127.0.0.1'), 'listening')
       const { port } = secure.address() as { port: number }
-      const side = (prefix: string, pair: typeof api) => [
-        ...[`--${prefix}-ssl-key`, `${pair?.key}`, `--${prefix}-ssl-cert`, `${pair?.cert}`],
-        ...[`--${prefix}-ssl-ca`, ca, `--${prefix}-ssl-request-cert`],
-        `--${prefix}-ssl-reject-unauthorized`,
-      ]
+      const side = (prefix: string, pair: typeof api) => {
+        const files = { key: pair?.key, cert: pair?.cert, ca }
+        const named = Object.entries(files).flatMap(([file, path]) => [
+          `--${prefix}-ssl-${file}`,
+          `${path}`,
+        ])
+        return [...named, `--${prefix}-ssl-request-cert`, `--${prefix}-ssl-reject-unauthorized`]
+      }
       const flags = [
         ...side('api', api),
         ...side('client', client),
