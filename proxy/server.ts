@@ -6,7 +6,7 @@ import { type Refused, admit } from './admission.ts'
 import { Certificate } from './certificates.ts'
 import { clientAddress } from './client-address.ts'
 import { Control } from './control.ts'
-import { ErrorPages, type Problem } from './error-pages.ts'
+import { ErrorPages, type Problem, isNavigation } from './error-pages.ts'
 import { forwardRequest } from './forward.ts'
 import { type Found, type Refusal, judge, notReady, plainHost } from './judgement.ts'
 import { Limits } from './limits.ts'
@@ -348,7 +348,7 @@ export class Front {
     const problem: Problem = {
       status,
       message: `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`,
-      mayAsk: mayAsk && why?.isTombstone !== true,
+      mayAsk: why?.isTombstone ? isNavigation(request) : mayAsk,
       ...(why && { reason: why.reason }),
       ...(status === 503 && !why?.isTombstone && { retryAfter: isReady ? 5 : 1 }),
       ...(retryAfter !== undefined && { retryAfter }),

@@ -41,6 +41,18 @@ test('a tombstone answers for a server, and only people reach the hub', async ()
   assert.equal((await at({})).text, 'server')
 })
 
+test('where there is no hub, people get the page of the error target, which learns the reason', async () => {
+  await using pages = await httpTarget((request, response) => void response.end(request.url))
+  await using proxy = await testProxy({ errorTarget: pages.url })
+  await proxy.api('POST', '/api/routes/user/ada', { tombstone: { reason: 'crashed' } })
+  const url = `${proxy.url}/user/ada/lab`
+  assert.equal(
+    (await ask(url, { headers: navigation })).text,
+    '/424?url=%2Fuser%2Fada%2Flab&reason=crashed',
+  )
+  assert.match((await ask(url, { headers: { accept: 'image/png' } })).text, /is crashed/)
+})
+
 test('tombstones are listed only when asked for, and deleted as routes are', async () => {
   await using proxy = await testProxy()
   await proxy.route('/x', 'http://127.0.0.1:9', { jupyterhub: true })
