@@ -11,7 +11,7 @@ export interface Selection {
 }
 
 /** How many records are written before other connections get their turn. */
-const batch = 250
+const batch = 50
 
 /**
  * The table as one JSON object, in pieces: however long it is, traffic goes on in between. A route

@@ -90,7 +90,8 @@ export async function runWorker(
   const { worker } = cluster
   if (!worker) throw new Error('only for the workers of a cluster')
   const metrics = new Metrics()
-  const front = new Front({ settings, metrics, accessLog, log })
+  // What is read of certificates the main process tells.
+  const front = new Front({ settings, metrics, accessLog, log: { ...log, info: () => {} } })
   const watching = new AbortController()
   for (const certificate of front.certificates) certificate.watch(watching.signal)
   const tell = (news: News) => void worker.send(news)
