@@ -21,8 +21,8 @@ export function parseTarget(url: string): Target | null {
   if (/[^\x21-\x7e]/.test(url)) return null
   const unix = /^(?:http\+unix|unix\+http):\/\/([^/?#]+)(.*)$/is.exec(url)
   if (unix) return unixTarget(url, unix[1] ?? '', unix[2] ?? '')
-  if (!/^https?:\/\//i.test(url) || !URL.canParse(url)) return null
-  const parsed = new URL(url)
+  const parsed = /^https?:\/\//i.test(url) ? readUrl(url) : null
+  if (parsed === null) return null
   const secure = parsed.protocol === 'https:'
   const host = parsed.hostname.replace(/^\[(.*)\]$/, '$1')
   const port = parsed.port === '' ? (secure ? 443 : 80) : Number(parsed.port)
@@ -36,6 +36,14 @@ export function pathAtTarget(target: Target, path: string): string {
   return at < 0
     ? `${target.pathPrefix}${path}?${target.query}`
     : `${target.pathPrefix}${path.slice(0, at)}?${target.query}&${path.slice(at + 1)}`
+}
+
+function readUrl(url: string): URL | null {
+  try {
+    return new URL(url)
+  } catch {
+    return null
+  }
 }
 
 function unixTarget(url: string, encodedPath: string, rest: string): Target | null {

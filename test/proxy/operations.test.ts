@@ -186,13 +186,13 @@ it('bounds what one client and one route may take', async () => {
 it('lists a part of the table, and all of it while traffic goes on', async () => {
   await using target = await httpTarget((_request, response) => void response.end('here'))
   await using proxy = await testProxy()
-  const routes = Array.from({ length: 100_000 }, (_, i) => [`/user/u${i}`, { target: somewhere }])
+  const routes = Array.from({ length: 30_000 }, (_, i) => [`/user/u${i}`, { target: somewhere }])
   const whole = Object.fromEntries([...routes, ['/here', { target: target.url }]]) as object
   assert.equal((await proxy.api('PUT', '/api/routes', whole)).status, 204)
   const part = async (query: string) =>
     Object.keys((await (await proxy.api('GET', `/api/routes?${query}`)).json()) as object)
   assert.deepEqual(await part('offset=7&limit=2'), ['/user/u7', '/user/u8'])
-  assert.deepEqual(await part('offset=100000'), ['/here'])
+  assert.deepEqual(await part('offset=30000'), ['/here'])
   assert.deepEqual(await part('limit=0'), [])
   assert.equal((await proxy.api('GET', '/api/routes?limit=x')).status, 400)
   let isListed = false
@@ -205,5 +205,5 @@ it('lists a part of the table, and all of it while traffic goes on', async () =>
     served += 1
   }
   assert.ok(served > 5, `${served} requests meanwhile`)
-  assert.equal(Object.keys(JSON.parse((await listing).text) as object).length, 100_001)
+  assert.equal(Object.keys(JSON.parse((await listing).text) as object).length, 30_001)
 })
