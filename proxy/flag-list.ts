@@ -117,6 +117,7 @@ ${rows.join('\n')}
 
 Environment:
   CONFIGPROXY_AUTH_TOKEN             token of the REST API; without it the API is open to anyone
+  CONFIGPROXY_AUTH_TOKEN_FILE        file that holds it, in its place
   CONFIGPROXY_SSL_KEY_PASSPHRASE     passphrase of --ssl-key
   CONFIGPROXY_API_SSL_KEY_PASSPHRASE passphrase of --api-ssl-key
   CONFIGPROXY_TRUSTED_PROXIES        same as --trusted-proxies

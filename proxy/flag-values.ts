@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import type { FlagName } from './flag-list.ts'
 import { type LogLevel, logLevels } from './log.ts'
@@ -11,6 +12,27 @@ export class BadFlag extends Error {
 
 export type Environment = Readonly<Record<string, string | undefined>>
 export type Values = Partial<Record<FlagName, string | boolean | (string | boolean)[]>>
+
+/**
+ * The token of the API from `CONFIGPROXY_AUTH_TOKEN`, or from the file that
+ * `CONFIGPROXY_AUTH_TOKEN_FILE` names, as in containers. Null when there is none.
+ * @throws {BadFlag}
+ */
+export function authToken(env: Environment): string | null {
+  const token = env['CONFIGPROXY_AUTH_TOKEN'] || null
+  const file = env['CONFIGPROXY_AUTH_TOKEN_FILE']
+  if (!file) return token
+  if (token !== null) {
+    throw new BadFlag('CONFIGPROXY_AUTH_TOKEN and CONFIGPROXY_AUTH_TOKEN_FILE exclude each other')
+  }
+  try {
+    const read = readFileSync(file, 'utf8').trim()
+    if (read !== '') return read
+  } catch (error) {
+    throw new BadFlag(`CONFIGPROXY_AUTH_TOKEN_FILE: ${(error as Error).message}`, { cause: error })
+  }
+  throw new BadFlag(`CONFIGPROXY_AUTH_TOKEN_FILE: ${file} is empty`)
+}
 
 /** Reads single flags; each method throws `BadFlag` for a value that it cannot use. */
 export class FlagValues {

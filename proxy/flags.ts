@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { type FlagName, flagOptions } from './flag-list.ts'
-import { BadFlag, type Environment, FlagValues, type Values } from './flag-values.ts'
+import { BadFlag, type Environment, FlagValues, type Values, authToken } from './flag-values.ts'
 import type { Bind, ClientTls, ProxySettings, Redirect, ServerTls } from './settings.ts'
 
 /** What the command line asks for. */
@@ -79,7 +79,7 @@ function settingsFrom(flags: FlagValues, env: Environment): ProxySettings {
     publicTls,
     apiTls: serverTls(flags, 'api-', env['CONFIGPROXY_API_SSL_KEY_PASSPHRASE']),
     clientTls: clientTls(flags),
-    authToken: env['CONFIGPROXY_AUTH_TOKEN'] || null,
+    authToken: authToken(env),
     defaultTarget: flags.url('default-target'),
     errorTarget: flags.url('error-target'),
     errorPath: flags.text('error-path'),

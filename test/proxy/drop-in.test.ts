@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
 import { join } from 'node:path'
 import { type TestContext, it } from 'node:test'
@@ -13,7 +13,7 @@ import { temporaryFolder } from '../support/folder.ts'
 import { until } from '../support/until.ts'
 import { ask } from './ask.ts'
 import { freePorts, runProgram, startProgram } from './programs.ts'
-import { type Echoed, echo, exchange, get, httpTarget, testProxy } from './support.ts'
+import { type Echoed, echo, exchange, get, httpTarget, testProxy, token } from './support.ts'
 
 /** Where configurable-http-proxy 5.3.0 is wrong, or says nothing clear, and ours is right. */
 const name = 'portico-proxy'
@@ -188,6 +188,23 @@ it('says in one line what cannot be', (t) => {
     assert.equal(status, 1, flags.join(' '))
     assert.match(stderr, line)
     assert.match(stderr, /^portico-proxy: [^\n]+\n$/)
+  }
+})
+
+it('takes its token from a file, as in a container', async (t) => {
+  const file = join(temporaryFolder(t), 'token')
+  writeFileSync(file, `${token}\n`)
+  const env = { CONFIGPROXY_AUTH_TOKEN: '', CONFIGPROXY_AUTH_TOKEN_FILE: file }
+  const proxy = await startProgram(t, name, { env })
+  assert.equal((await proxy.api('GET', '/api/routes')).status, 200)
+  assert.equal((await ask(`${proxy.apiUrl}/api/routes`)).status, 403)
+  for (const wrong of [
+    { ...env, CONFIGPROXY_AUTH_TOKEN: 'x' },
+    { ...env, CONFIGPROXY_AUTH_TOKEN_FILE: '/none' },
+  ]) {
+    const { status, stderr } = runProgram(name, [], wrong)
+    assert.equal(status, 1)
+    assert.match(stderr, /^portico-proxy: CONFIGPROXY_AUTH_TOKEN[^\n]+\n$/)
   }
 })
 
