@@ -37,7 +37,7 @@ export function pageErrors(pages: Pages, log: Log): ErrorRequestHandler {
 /** Pages nobody has. */
 export function notFound(pages: Pages): RequestHandler {
   return async (req, res) => {
-    await pages.show(req, res, '404', errorData(404, 'There is no such page.', null), 404)
+    await pages.show(req, res, '404', errorData(404, '', null), 404)
   }
 }
 
