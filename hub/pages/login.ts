@@ -113,7 +113,7 @@ async function showForm(
   const next = safeNext(req.query['next'], { baseUrl, host: contextOf(req).host })
   const query = next === null ? '' : `?next=${encodeURIComponent(next)}`
   const typed =
-    error === null ? req.query['username'] : (req.body as Record<string, unknown>)['username']
+    error === null ? req.query['username'] : fields(req.body)['username']
   await pages.show(
     req,
     res,
