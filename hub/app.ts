@@ -62,6 +62,7 @@ export function createApp(parts: AppParts): Express {
   app.use(requests.middleware, accessLog(log), checkHost(parts))
   app.use('/hub/static', staticFiles())
   app.get('/hub/logo', (_req, res) => res.sendFile(join(assets(), 'logo.svg')))
+  app.get('/hub/favicon.ico', (_req, res) => res.sendFile(join(assets(), 'favicon.svg')))
   app.get('/hub/health', health(parts.control))
 
   const formBody = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 200 })
