@@ -122,7 +122,10 @@ export class ServerRun {
     }
   }
 
-  /** Decides what became of a server that an earlier run of the hub had started. Never rejects. */
+  /**
+   * Decides what became of a server that an earlier run of the hub had started; one that was half
+   * started is finished meanwhile: see `settled`. Never rejects.
+   */
   async adopt(): Promise<void> {
     const { row } = this
     try {
@@ -131,14 +134,26 @@ export class ServerRun {
       if (found.kind === 'exited') return await this.#end(found.exit, { now: false })
       if (row.url === null) return await this.#end(restartedExit, { now: true })
       const url = new URL(row.url)
-      if (row.state === 'starting') return await this.#becomeReady(url)
+      if (row.state === 'starting') return void this.#finishStart(url)
       if (found.kind === 'unknown') this.#warn('kept, although its state is unknown', found.reason)
       this.#cancel.signal.throwIfAborted()
       this.#enterReady(url)
     } catch (error) {
-      if (!this.#detached && this.#state.kind === 'checking')
-        await this.#end(this.#classify(error), { now: true })
+      await this.#failCheck(error)
     }
+  }
+
+  async #finishStart(url: URL): Promise<void> {
+    try {
+      await this.#becomeReady(url)
+    } catch (error) {
+      await this.#failCheck(error)
+    }
+  }
+
+  async #failCheck(error: unknown): Promise<void> {
+    if (!this.#detached && this.#state.kind === 'checking')
+      await this.#end(this.#classify(error), { now: true })
   }
 
   /**

@@ -139,8 +139,8 @@ export class Servers {
 
   /**
    * Decides what became of the recalled servers: running ones are adopted, dead ones cleaned up,
-   * half-started ones finished or undone. Resolves when all are decided or `patience` seconds are
-   * over; the rest goes on.
+   * half-started ones undone or still to be finished. Resolves when all are decided or `patience`
+   * seconds are over; the rest goes on.
    */
   async adopt(patience: number): Promise<void> {
     const found = [...this.runs()].filter(({ state }) => state.kind === 'checking')
@@ -174,8 +174,9 @@ export class Servers {
     for (const run of this.runs()) void run.kill()
   }
 
-  /** Lets go of all servers: the hub ends, they run on. */
+  /** Lets go of all servers and starts none any more: the hub ends, they run on. */
   detach(): void {
+    this.#isClosed = true
     for (const run of this.runs()) run.detach()
   }
 
