@@ -80,7 +80,7 @@ async function walk(t: TestContext, site: Site): Promise<void> {
     await page.click('#login_submit')
     await page.waitForURL('**/hub/spawn-pending/ada')
     await page.locator('#progress-log li').nth(1).waitFor()
-    await page.getByText('elapsed 0:02').waitFor()
+    await page.locator('#elapsed', { hasText: /^\d:\d\d$/ }).waitFor()
     await picture('spawn-pending')
     site.open('ada')
     await page.waitForURL(inServer('ada'))
@@ -178,7 +178,7 @@ async function walk(t: TestContext, site: Site): Promise<void> {
     await once(elsewhere, 'listening')
     const { port } = elsewhere.address() as AddressInfo
     try {
-      await page.goto(`http://localhost:${port}/favicon.ico`)
+      await page.goto(`http://localhost:${port}/`)
       await page.click('a:has-text("logout")')
       await page.getByText('Nothing has happened yet').waitFor()
       await picture('logout-confirm')
@@ -258,7 +258,7 @@ for (const baseUrl of ['/', '/jhub/'])
         spawner: {
           environment: { GATES: gates, STUBBORN: singleUser('--stubborn').join(' ') },
           homeDir: join(folder, 'homes', '{username}'),
-          interruptTimeout: 1,
+          interruptTimeout: 4,
           termTimeout: 1,
         },
       },
