@@ -37,6 +37,8 @@ export interface Access {
   /** Expanded scopes of a user by their roles. */
   scopesOf(user: User): Promise<ReadonlySet<string>>
   groupsOf(userName: string): Promise<readonly string[]>
+  /** What each token of this user allows now: expanded, and no more than the user holds. */
+  effectiveScopes(user: User): Promise<(token: Token) => ReadonlySet<string>>
   /** Must follow every change of the user's rights, tokens or sessions; the next request sees it. */
   forget(userId: number): void
   forgetAll(): void
@@ -47,8 +49,18 @@ const identifyScopes = ['read:users:name!user', 'read:users:groups!user']
 
 /** All a user may ever do, for the operator: the role `admin` and everything beneath it. */
 const operatorScopes = [
-  ...['admin:users', 'admin:servers', 'admin:groups', 'admin:services', 'tokens', 'read:hub'],
-  ...['proxy', 'shutdown', 'read:roles', 'read:metrics', 'list:services', 'admin-ui'],
+  'admin:users',
+  'admin:servers',
+  'admin:groups',
+  'admin:services',
+  'tokens',
+  'read:hub',
+  'proxy',
+  'shutdown',
+  'read:roles',
+  'read:metrics',
+  'list:services',
+  'admin-ui',
 ]
 
 export interface AccessDeps {
@@ -99,6 +111,11 @@ class CachedAccess implements Access {
 
   async scopesOf(user: User): Promise<ReadonlySet<string>> {
     return (await this.#rightsOf(user)).owned
+  }
+
+  async effectiveScopes(user: User): Promise<(token: Token) => ReadonlySet<string>> {
+    const { groups, owned } = await this.#rightsOf(user)
+    return (token) => tokenScopes(token, user, owned, groups)
   }
 
   async groupsOf(userName: string): Promise<readonly string[]> {

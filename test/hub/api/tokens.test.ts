@@ -65,6 +65,22 @@ describe('API tokens', () => {
     assert.ok((all.json['api_tokens'] as object[]).length >= 2)
   })
 
+  it('say what they may do now, expanded', async () => {
+    const body = { scopes: ['read:users:activity!user', 'access:servers!server=ada/'] }
+    const made = await send(ada, 'POST', 'ada/tokens', body)
+    const effective = [
+      'access:servers!server=ada/',
+      'read:users:activity!user=ada',
+      'read:users:groups!user=ada',
+      'read:users:name!user=ada',
+    ]
+    assert.deepEqual(made.json['scopes'], effective)
+    const listed = await send(ada, 'GET', `ada/tokens/${String(made.json['id'])}`)
+    assert.deepEqual(listed.json['scopes'], effective)
+    const inheriting = await send(ada, 'POST', 'ada/tokens')
+    assert.equal((inheriting.json['scopes'] as string[]).length, 15)
+  })
+
   it('live no longer than the hub allows, also when none or 0 is asked for', async () => {
     for (const body of [
       undefined,
