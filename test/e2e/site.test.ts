@@ -116,9 +116,10 @@ async function walk(t: TestContext, site: Site): Promise<void> {
 
   await part('a stop that takes its time is shown until its end', async () => {
     const stubborn = await chromium.visitor()
-    await logIn(stubborn, site, 'stubborn', 'hub/spawn')
-    await stubborn.waitForURL('**/user/stubborn/')
-    await stubborn.goto(url('hub/home'))
+    await logIn(stubborn, site, 'stubborn')
+    await hub.operator.startServer('stubborn')
+    await until('it is up', async () => (await stateOf('stubborn')) === 'ready', 30_000)
+    await stubborn.reload()
     await stubborn.click('#stop')
     await stubborn.click('#stop-confirm')
     await stubborn.click('a:has-text("See progress")')
