@@ -70,7 +70,7 @@ export function createApp(parts: AppParts): Express {
   app.use('/hub/api', apiApp(parts))
   app.use(
     '/hub',
-    errorTarget(pages),
+    errorTarget(pages, parts.servers),
     userServerPages({ ...parts, pages, stoppedStatus: stoppedStatus(parts) }),
   )
   app.use(

@@ -184,11 +184,16 @@ class KeptCallers {
 
   remember(key: string, caller: Caller, epoch: number): void {
     if (epoch !== this.#epoch || !caller.user) return
-    const [oldest] = this.#callers.keys()
-    if (this.#callers.size >= capacity && oldest !== undefined) this.#callers.delete(oldest)
+    const [oldest] = this.#callers
+    if (this.#callers.size >= capacity && oldest) this.#drop(...oldest)
     this.#callers.set(key, caller)
     const keys = this.#keysOf.get(caller.user.id) ?? new Set()
     this.#keysOf.set(caller.user.id, keys.add(key))
+  }
+
+  #drop(key: string, { user }: Caller): void {
+    this.#callers.delete(key)
+    if (user) this.#keysOf.get(user.id)?.delete(key)
   }
 
   forget(userId: number): void {

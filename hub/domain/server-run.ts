@@ -69,6 +69,7 @@ export class ServerRun {
   readonly #cancel = new AbortController()
   #state: ServerState
   #timer: NodeJS.Timeout | null = null
+  #checking: Promise<void> | null = null
   #ending: Promise<void> | null = null
   #detached = false
 
@@ -190,8 +191,15 @@ export class ServerRun {
     if (this.#timer) clearTimeout(this.#timer)
   }
 
-  /** Asks the spawner now rather than at the next interval. */
-  async check(): Promise<void> {
+  /** Asks the spawner now rather than at the next interval. Who asks meanwhile gets the same answer. */
+  check(): Promise<void> {
+    this.#checking ??= this.#check().finally(() => {
+      this.#checking = null
+    })
+    return this.#checking
+  }
+
+  async #check(): Promise<void> {
     if (this.#state.kind !== 'ready') return
     const found = await this.#poll()
     if (found.kind === 'exited') await this.#end(found.exit, { now: false })

@@ -149,6 +149,11 @@ export class Servers {
     else await Promise.race([all, after(patience * 1000)])
   }
 
+  /** Asks the server that this path belongs to: the proxy could not reach it. */
+  async checkPath(path: string): Promise<void> {
+    for (const run of this.runs()) if (path.startsWith(run.prefix)) await run.check()
+  }
+
   /** Stops all servers of the user; resolves when all are stopped. */
   async stopAllOf(user: User, exit?: Exit): Promise<void> {
     await this.#allBegun()
