@@ -46,12 +46,7 @@ export interface UsersDeps {
 export function createUsers(deps: UsersDeps): Users {
   const { store, sessions, servers, authenticator, pattern, access, events, clock } = deps
 
-  const byName = async (name: string): Promise<User> => {
-    const user = await store.findByName(name)
-    if (!user)
-      throw new HubError('user_not_found', `there is no user ${JSON.stringify(name.slice(0, 64))}`)
-    return user
-  }
+  const byName = (name: string): Promise<User> => existing(store, name)
 
   return {
     byName,
@@ -108,6 +103,12 @@ export function createUsers(deps: UsersDeps): Users {
       events.emit({ kind: 'user-deleted', user: user.name, by })
     },
   }
+}
+
+async function existing(store: UserStore, name: string): Promise<User> {
+  const user = await store.findByName(name)
+  if (user) return user
+  throw new HubError('user_not_found', `there is no user ${JSON.stringify(name.slice(0, 64))}`)
 }
 
 function validNames(names: readonly string[], pattern: RegExp | null): readonly string[] {
