@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
-import BetterSqlite3 from 'better-sqlite3'
+import { openSqlite } from '../../hub/store/sqlite.ts'
 import { Browser } from '../support/browser.ts'
 import { HubProcess, kill } from '../support/hub-process.ts'
 import { fill, mountSmall } from '../support/mount.ts'
@@ -93,7 +93,7 @@ describe('trouble with the database of a running hub', () => {
   it('is answered with 503 and the cause while another program holds its lock', async () => {
     await using test = await HubProcess.started()
     await test.startServers('ada')
-    const other = new BetterSqlite3(`${test.dataDir}/portico.sqlite`)
+    const other = openSqlite(`${test.dataDir}/portico.sqlite`)
     other.exec('BEGIN IMMEDIATE')
     const browser = new Browser(test.origin)
     await browser.get('/hub/login')
