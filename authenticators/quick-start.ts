@@ -36,7 +36,7 @@ export const quickStart = defineAuthenticator({
 
       loginForm: {
         title: 'Open the link from your terminal',
-        help: 'The terminal that runs Portico printed a login link; it works once, for ten minutes. Or paste what stands after its # here. To get a new one, run: npm run portico -- login-link',
+        help: 'The terminal that runs Portico printed a login link; it works once, for ten minutes. Or paste what stands after its # here. To get a new one, run\nnpm run portico -- login-link',
         fields: [
           {
             name: 'secret',

@@ -62,6 +62,7 @@ export function createApp(parts: AppParts): Express {
   app.use(requests.middleware, accessLog(log), checkHost(parts))
   app.use('/hub/static', staticFiles())
   app.get('/hub/logo', (_req, res) => res.sendFile(join(assets(), 'logo.svg')))
+  app.get('/hub/favicon.ico', (_req, res) => res.sendFile(join(assets(), 'favicon.svg')))
   app.get('/hub/health', health(parts.control))
 
   const formBody = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 200 })
@@ -69,7 +70,7 @@ export function createApp(parts: AppParts): Express {
   app.use('/hub/api', apiApp(parts))
   app.use(
     '/hub',
-    errorTarget(pages),
+    errorTarget(pages, parts.servers),
     userServerPages({ ...parts, pages, stoppedStatus: stoppedStatus(parts) }),
   )
   app.use(
@@ -202,13 +203,14 @@ function checkHost({ hosts, urls }: AppParts): RequestHandler {
   const { publicUrl } = urls
   return (req, _res, next) => {
     if (/^\/hub\/(?:api\/)?health$/.test(req.path)) return next()
-    const forwarded = String(req.headers['x-forwarded-host'] ?? '').split(',', 1)
-    const names = [...forwarded, req.headers.host ?? ''].map((name) => name.trim())
+    const [forwarded = ''] = String(req.headers['x-forwarded-host'] ?? '').split(',')
+    const names = forwarded === '' ? [] : [forwarded.trim()]
+    if (publicUrl === null) names.push(req.headers.host ?? '')
     const isOurs = (name: string): boolean =>
-      (hosts?.has(name.replace(/:\d+$/, '').toLowerCase()) ?? true) &&
-      (publicUrl === null || hostOf(name, publicUrl) === publicUrl.host)
-    const checked = publicUrl === null ? names : names.slice(0, 1)
-    const foreign = checked.find((name) => name !== '' && !isOurs(name))
+      publicUrl === null
+        ? (hosts?.has(name.replace(/:\d+$/, '').toLowerCase()) ?? true)
+        : hostOf(name, publicUrl) === publicUrl.host
+    const foreign = names.find((name) => !isOurs(name))
     if (foreign === undefined) return next()
     const shown = JSON.stringify(foreign.slice(0, 100))
     next(new HubError('invalid_request', `this hub does not answer to the name ${shown}`))

@@ -119,20 +119,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   const logDir = join(dataDir, 'logs')
   mkdirSync(join(logDir, 'servers'), { recursive: true, mode: 0o700 })
 
-  const proxy = await createProxy({
-    ...options,
-    database,
-    log,
-    urls,
-    logDir,
-    restore: () => routes.restore(),
-  })
-  const { apiUrl } = config.proxy.options
-  const proxyApi = typeof apiUrl === 'string' ? new URL(apiUrl).origin : null
-  const ownOrigins = [connectOrigin, ...(proxyApi === null ? [] : [proxyApi])]
-  const routes: Routes = new Routes({ proxy, log, ownOrigins })
-  routes.expect({ routespec: hub.baseUrl, target: connectOrigin, data: { hub: true } })
-
+  const { proxy, routes } = await createRouting({ ...options, database, log, urls, logDir })
   const servers = createServers({ ...options, ...core, log, urls, routes, logDir })
   closers.add(() => servers.detach())
   const state = { isAdopted: false, isProxyUp: false }
@@ -242,18 +229,19 @@ function recordAudit(
   })
 }
 
-async function createProxy(
+/** The proxy, and the table that it is to follow; the hub itself is the first entry. */
+async function createRouting(
   deps: StartOptions & {
     readonly database: Database
     readonly log: Log
     readonly urls: HubUrls
     readonly logDir: string
-    readonly restore: () => Promise<void>
   },
-): Promise<Proxy> {
-  const { config, secrets, env, database, log, urls, logDir, restore } = deps
+): Promise<{ readonly proxy: Proxy; readonly routes: Routes }> {
+  const { config, secrets, env, database, log, urls, logDir } = deps
+  const { driver, options } = config.proxy
   const processes = processStore(database)
-  return config.proxy.driver.create(config.proxy.options, {
+  const proxy = driver.create(options, {
     bindUrl: config.hub.bindUrl,
     errorTarget: `${urls.connectOrigin}${urls.hubPrefix}error`,
     authToken: secrets.proxyToken,
@@ -262,8 +250,15 @@ async function createProxy(
     save: (data) => processes.save('proxy', data),
     logFile: join(logDir, 'proxy.log'),
     log,
-    restore,
+    restore: () => routes.restore(),
   })
+  const { apiUrl } = options
+  const ownOrigins = [urls.connectOrigin]
+  if (typeof apiUrl === 'string') ownOrigins.push(new URL(apiUrl).origin)
+  const routes = new Routes({ proxy, log, ownOrigins })
+  const data = { hub: true }
+  routes.expect({ routespec: urls.baseUrl, target: urls.connectOrigin, data })
+  return { proxy, routes }
 }
 
 function createServers(

@@ -103,7 +103,9 @@ function report(error: unknown): number {
 
 // A promise that nobody looked after is a bug, but none that should end anybody's session.
 process.on('unhandledRejection', (reason) => {
-  warn(`portico: a bug, please report it: ${reason instanceof Error ? reason.stack : String(reason)}`)
+  warn(
+    `portico: a bug, please report it: ${reason instanceof Error ? reason.stack : String(reason)}`,
+  )
 })
 // A reader that has gone away (`portico config print | head`) is no reason to fail.
 process.stdout.on('error', () => {})

@@ -69,22 +69,8 @@ export function contextOf(req: Request): RequestContext {
 }
 
 export function createRequests(deps: RequestDeps): Requests {
-  const { urls, clock, cookieKey } = deps
+  const { urls, clock } = deps
   const loginCookie = deps.hostPrefix ? '__Host-jupyterhub-hub-login' : 'jupyterhub-hub-login'
-
-  /** Another path's cookie of the same name may be worthless; two that are not are an attack (checklist C-5). */
-  const cookieCaller = async (jar: CookieJar): Promise<Caller | null> => {
-    const limits = { maxAgeDays: deps.cookieMaxAgeDays, now: clock() }
-    const signed = (jar.get(loginCookie) ?? []).map((value) =>
-      verifyValue(cookieKey, loginCookie, value, limits),
-    )
-    const callers: Caller[] = []
-    for (const secret of new Set(signed)) {
-      const caller = secret === null ? null : await deps.access.ofSession(secret)
-      if (caller) callers.push(caller)
-    }
-    return callers.length === 1 ? (callers[0] ?? null) : null
-  }
 
   const noteUse = (caller: Caller | null): Caller | null => {
     if (!caller?.user) return caller
@@ -103,7 +89,8 @@ export function createRequests(deps: RequestDeps): Requests {
     const host = publicUrl?.host ?? (isHost(asked) ? asked : new URL(urls.connectOrigin).host)
     const hosts = [host, req.headers.host, first(req.headers['x-forwarded-host'])]
     let byCookie: Promise<Caller | null> | null = null
-    const fromCookie = () => (byCookie ??= cookieCaller(jar).then(noteUse))
+    const fromCookie = () =>
+      (byCookie ??= callerOf(deps, loginCookie, jar.get(loginCookie) ?? []).then(noteUse))
     let id: string | null = null
     return {
       get id() {
@@ -138,6 +125,26 @@ export function createRequests(deps: RequestDeps): Requests {
     cookies: loginCookies(deps, loginCookie),
     xsrf: xsrfGuard(deps),
   }
+}
+
+/**
+ * Whoever the values of the login cookie name. Another path's cookie of the same name may be
+ * worthless; two that are not are an attack, and name nobody (checklist C-5).
+ */
+async function callerOf(
+  { access, clock, cookieKey, cookieMaxAgeDays }: RequestDeps,
+  name: string,
+  values: readonly string[],
+): Promise<Caller | null> {
+  const limits = { maxAgeDays: cookieMaxAgeDays, now: clock() }
+  const callers: Caller[] = []
+  for (const secret of new Set(
+    values.map((value) => verifyValue(cookieKey, name, value, limits)),
+  )) {
+    const caller = secret === null ? null : await access.ofSession(secret)
+    if (caller) callers.push(caller)
+  }
+  return callers.length === 1 ? (callers[0] ?? null) : null
 }
 
 function loginCookies(

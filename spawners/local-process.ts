@@ -173,7 +173,7 @@ export class LocalProcess implements Spawner {
       for (
         let pause = firstPause;
         supervised.isRunning();
-        pause = Math.min(2 * pause, longestPause)
+        pause = Math.min(1.4 * pause, longestPause)
       ) {
         if ((await isAnswered(target)) && (await isPortOf(await supervised.members(), target))) {
           signal.throwIfAborted()

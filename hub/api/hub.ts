@@ -1,4 +1,4 @@
-import type { RequestHandler, Router } from 'express'
+import type { Request, RequestHandler, Router } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
 import { z } from 'zod'
 import type { Routes } from '../domain/routes.ts'
@@ -43,16 +43,23 @@ export function health(control: HubControl): RequestHandler {
 }
 
 /** The hub itself (wire section 2.1) and the operator's calls. */
-export function hubApi(deps: {
+export function hubApi(deps: HubApiDeps): Router {
+  const router = strictRouter()
+  serveHub(router, deps)
+  serveRoutes(router, deps)
+  serveOperator(router, deps)
+  return router
+}
+
+interface HubApiDeps {
   readonly guard: Guard
   readonly routes: Routes
   readonly control: HubControl
   readonly info: HubInfo
   readonly pages: { readonly default: number; readonly max: number }
-}): Router {
-  const { guard, routes, control, info } = deps
-  const router = strictRouter()
+}
 
+function serveHub(router: Router, { guard, control, info }: HubApiDeps): void {
   router.get('/', (_req, res) => {
     res.set('Access-Control-Allow-Origin', '*').json({ version: wireVersion })
   })
@@ -80,10 +87,12 @@ export function hubApi(deps: {
       ...(servers === undefined ? {} : { servers }),
     })
   })
+}
 
+function serveRoutes(router: Router, { guard, routes, pages }: HubApiDeps): void {
   router.get('/proxy', async (req, res) => {
     await guard.require(req, ['proxy'], { kind: 'none' })
-    const { offset, limit } = pageOf(req, deps.pages)
+    const { offset, limit } = pageOf(req, pages)
     const sorted = routes.all().toSorted((a, b) => (a.routespec < b.routespec ? -1 : 1))
     const shown = sorted.slice(offset, offset + limit)
     res.json(Object.fromEntries(shown.map((route) => [route.routespec, route])))
@@ -94,9 +103,12 @@ export function hubApi(deps: {
     await routes.check()
     res.status(200).end()
   })
+}
 
+/** Calls that no token allows. */
+function serveOperator(router: Router, { guard, control }: HubApiDeps): void {
   router.post('/login-link', async (req, res) => {
-    await requireOperator(req)
+    await requireOperator(guard, req)
     const link = control.issueLoginLink()
     if (!link)
       throw new HubError(
@@ -107,15 +119,13 @@ export function hubApi(deps: {
   })
 
   router.post('/database/backup', async (req, res) => {
-    await requireOperator(req)
+    await requireOperator(guard, req)
     res.json({ file: await control.backup() })
   })
+}
 
-  return router
-
-  async function requireOperator(req: Parameters<Guard['anyone']>[0]): Promise<void> {
-    const caller = await guard.anyone(req)
-    if (caller.proof.kind !== 'socket')
-      throw new HubError('forbidden', "only for the operator, on the hub's own socket")
-  }
+async function requireOperator(guard: Guard, req: Request): Promise<void> {
+  const caller = await guard.anyone(req)
+  if (caller.proof.kind !== 'socket')
+    throw new HubError('forbidden', "only for the operator, on the hub's own socket")
 }

@@ -70,7 +70,7 @@ export function serversApi(deps: ServersApiDeps): Router {
 
     router.get(`${path}/progress`, async (req, res) => {
       const { user, server } = await target(req, 'read:servers')
-      await streamProgress({ req, res, user, server }, deps)
+      await streamProgress({ res, user, server }, deps)
     })
   }
   mount('/users/:user/server')
@@ -117,14 +117,13 @@ function startFailure(exit: LastExit | null): HubError {
 
 async function streamProgress(
   at: {
-    readonly req: Request
     readonly res: Response
     readonly user: User
     readonly server: string
   },
   { servers }: ServersApiDeps,
 ): Promise<void> {
-  const { req, res, user, server } = at
+  const { res, user, server } = at
   const run = servers.run(user, server)
   const view = await servers.find(user, server)
   if (!view) throw noSuchServer(user, server)
@@ -138,7 +137,6 @@ async function streamProgress(
   })
   res.write('\n\n')
   const gone = new AbortController()
-  req.socket.once('close', () => gone.abort())
   res.once('close', () => gone.abort())
   const alive = setInterval(() => res.write('\n\n'), keepAlive * 1000)
   try {

@@ -43,7 +43,7 @@ export function tokensApi({
   })
 
   router.post('/users/:user/tokens', async (req, res) => {
-    const { caller, user } = await creatorOf(req, req.params.user)
+    const { caller, user } = await creatorOf({ guard, users }, req, req.params.user)
     const { note, expires_in: expiresInSeconds, scopes } = bodyOf(req, newToken)
     const by = caller.name === user.name ? '' : ` by ${caller.name}`
     const wanted = { note: note ?? `Requested via api${by}`, expiresInSeconds, scopes }
@@ -68,19 +68,20 @@ export function tokensApi({
   })
 
   return router
+}
 
-  /** Creating is 403 where other calls are 404: for users that the caller may not touch, and for those there are not. */
-  async function creatorOf(req: Request, name: string): Promise<{ caller: Caller; user: User }> {
-    try {
-      const caller = await guard.require(req, ['tokens'], { kind: 'user', user: name })
-      return { caller, user: await users.byName(name) }
-    } catch (error) {
-      if (!(error instanceof HubError) || statusOf[error.code] !== 404) throw error
-      throw new HubError(
-        'forbidden',
-        `no token can be made for ${JSON.stringify(name.slice(0, 64))}`,
-      )
-    }
+/** Creating is 403 where other calls are 404: for users that the caller may not touch, and for those there are not. */
+async function creatorOf(
+  { guard, users }: { readonly guard: Guard; readonly users: Users },
+  req: Request,
+  name: string,
+): Promise<{ caller: Caller; user: User }> {
+  try {
+    const caller = await guard.require(req, ['tokens'], { kind: 'user', user: name })
+    return { caller, user: await users.byName(name) }
+  } catch (error) {
+    if (!(error instanceof HubError) || statusOf[error.code] !== 404) throw error
+    throw new HubError('forbidden', `no token can be made for ${JSON.stringify(name.slice(0, 64))}`)
   }
 }
 

@@ -41,8 +41,16 @@ const activityReport = z
 
 /** `/users` and what belongs to one user, but for servers and tokens (wire section 2.3). */
 export function usersApi(deps: UsersApiDeps): Router {
-  const { guard, users, servers, urls } = deps
   const router = strictRouter()
+  serveUsers(router, deps)
+  serveUser(router, deps)
+  serveChanges(router, deps)
+  return router
+}
+
+/** Oneself, and everybody. */
+function serveUsers(router: Router, deps: UsersApiDeps): void {
+  const { guard, users, urls } = deps
 
   router.get('/user', async (req, res) => {
     const caller = await guard.anyone(req)
@@ -69,24 +77,41 @@ export function usersApi(deps: UsersApiDeps): Router {
     const made = await users.create(usernames, { admin, by: caller.name })
     res.status(201).json(await Promise.all(made.map((user) => model(deps, user, caller))))
   })
+}
+
+/** Any of these shows something of a user. */
+const readingScopes = [
+  'read:users',
+  'read:users:name',
+  'read:servers',
+  'read:users:groups',
+  'read:users:activity',
+  'read:roles:users',
+]
+
+/** One user: reading, and what their server reports. */
+function serveUser(router: Router, deps: UsersApiDeps): void {
+  const { guard, users, servers, urls } = deps
 
   router.get('/users/:user', async (req, res) => {
-    const caller = await guard.require(
-      req,
-      [
-        'read:users',
-        'read:users:name',
-        'read:servers',
-        'read:users:groups',
-        'read:users:activity',
-        'read:roles:users',
-      ],
-      { kind: 'user', user: req.params.user },
-    )
+    const resource = { kind: 'user', user: req.params.user } as const
+    const caller = await guard.require(req, readingScopes, resource)
     const user = await users.byName(req.params.user)
     const options = { urls, includeStopped: includesStopped(req) }
     res.json(userModel(await factsOf(deps, user), caller, options))
   })
+
+  router.post('/users/:user/activity', async (req, res) => {
+    await guard.require(req, ['users:activity'], { kind: 'user', user: req.params.user })
+    const user = await users.byName(req.params.user)
+    await recordActivity(deps, user, activityReport.parse(jsonBody(req)), servers)
+    res.status(200).end()
+  })
+}
+
+/** Making, changing and deleting one user. */
+function serveChanges(router: Router, deps: UsersApiDeps): void {
+  const { guard, users } = deps
 
   router.post('/users/:user', async (req, res) => {
     const caller = await guard.require(req, ['admin:users'], {
@@ -124,15 +149,6 @@ export function usersApi(deps: UsersApiDeps): Router {
     await users.delete(user, caller.name)
     res.status(204).end()
   })
-
-  router.post('/users/:user/activity', async (req, res) => {
-    await guard.require(req, ['users:activity'], { kind: 'user', user: req.params.user })
-    const user = await users.byName(req.params.user)
-    await recordActivity(deps, user, activityReport.parse(jsonBody(req)), servers)
-    res.status(200).end()
-  })
-
-  return router
 }
 
 /** Keys that clients send and the hub does not need here. */

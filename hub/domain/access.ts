@@ -37,132 +37,186 @@ export interface Access {
   /** Expanded scopes of a user by their roles. */
   scopesOf(user: User): Promise<ReadonlySet<string>>
   groupsOf(userName: string): Promise<readonly string[]>
+  /** What each token of this user allows now: expanded, and no more than the user holds. */
+  effectiveScopes(user: User): Promise<(token: Token) => ReadonlySet<string>>
   /** Must follow every change of the user's rights, tokens or sessions; the next request sees it. */
   forget(userId: number): void
   forgetAll(): void
 }
-
-interface Kept {
-  readonly caller: Caller
-  readonly expiresAt: number
-}
-
-/** Most callers kept in memory; the oldest go first. */
-const capacity = 20_000
 
 /** Scopes that only say who the owner is; every token of a user carries them. */
 const identifyScopes = ['read:users:name!user', 'read:users:groups!user']
 
 /** All a user may ever do, for the operator: the role `admin` and everything beneath it. */
 const operatorScopes = [
-  ...['admin:users', 'admin:servers', 'admin:groups', 'admin:services', 'tokens', 'read:hub'],
-  ...['proxy', 'shutdown', 'read:roles', 'read:metrics', 'list:services', 'admin-ui'],
+  'admin:users',
+  'admin:servers',
+  'admin:groups',
+  'admin:services',
+  'tokens',
+  'read:hub',
+  'proxy',
+  'shutdown',
+  'read:roles',
+  'read:metrics',
+  'list:services',
+  'admin-ui',
 ]
 
-export function createAccess(deps: {
+export interface AccessDeps {
   readonly users: UserStore
   readonly tokens: TokenStore
   readonly sessions: SessionStore
   readonly clock: () => Date
   /** Keys of the names that the config blocks: their tokens and sessions are worth nothing. */
   readonly blocked?: ReadonlySet<string>
-}): Access {
-  const { users, tokens, sessions, clock } = deps
-  const kept = new Map<string, Kept>()
-  const keysOf = new Map<number, Set<string>>()
-  let epoch = 0
+}
 
-  const remember = (key: string, caller: Caller, expiresAt: Date | null, at: number): void => {
-    if (at !== epoch || !caller.user) return
-    if (kept.size >= capacity) {
-      const [oldest] = kept.keys()
-      if (oldest !== undefined) kept.delete(oldest)
-    }
-    kept.set(key, { caller, expiresAt: expiresAt?.getTime() ?? Infinity })
-    const keys = keysOf.get(caller.user.id) ?? new Set()
-    keysOf.set(caller.user.id, keys.add(key))
+export function createAccess(deps: AccessDeps): Access {
+  return new CachedAccess(deps)
+}
+
+class CachedAccess implements Access {
+  readonly #deps: AccessDeps
+  readonly #kept = new KeptCallers()
+
+  constructor(deps: AccessDeps) {
+    this.#deps = deps
   }
 
-  const recall = (key: string): Caller | null => {
-    const known = kept.get(key)
-    return known && known.expiresAt > clock().getTime() ? known.caller : null
+  ofToken(secret: string): Promise<Caller | null> {
+    return this.#resolve(`token ${hashSecret(secret)}`, async (now) => {
+      const token = await this.#deps.tokens.find(secret, now)
+      return token && this.#callerOf(token.userId, { kind: 'token', token })
+    })
   }
 
-  const rightsOf = async (user: User) => {
-    const [{ names, scopes }, groups] = await Promise.all([
-      users.rolesOf(user.id),
-      users.groupsOf(user.id),
-    ])
-    return { roles: names, groups, owned: expandScopes(scopes, { userName: user.name }) }
+  ofSession(secret: string): Promise<Caller | null> {
+    return this.#resolve(`session ${hashSecret(secret)}`, async (now) => {
+      const session = await this.#deps.sessions.find(secret, now)
+      return session && this.#callerOf(session.userId, { kind: 'session', session })
+    })
   }
 
-  const ownerOf = async (userId: number | null): Promise<User | null> => {
-    const user = userId === null ? null : await users.findById(userId)
-    if (!user || user.blocked) return null
-    return deps.blocked?.has(nameKey(user.name)) ? null : user
-  }
-
-  return {
-    async ofToken(secret) {
-      const key = `token ${hashSecret(secret)}`
-      const known = recall(key)
-      if (known) return known
-      const at = epoch
-      const token = await tokens.find(secret, clock())
-      const user = token && (await ownerOf(token.userId))
-      if (!token || !user) return null
-      const { roles, groups, owned } = await rightsOf(user)
-      const scopes = tokenScopes(token, user, owned, groups)
-      const proof: Proof = { kind: 'token', token }
-      const caller: Caller = { user, name: user.name, groups, roles, scopes, proof }
-      remember(key, caller, token.expiresAt, at)
-      return caller
-    },
-
-    async ofSession(secret) {
-      const key = `session ${hashSecret(secret)}`
-      const known = recall(key)
-      if (known) return known
-      const at = epoch
-      const session = await sessions.find(secret, clock())
-      const user = session && (await ownerOf(session.userId))
-      if (!session || !user) return null
-      const { roles, groups, owned } = await rightsOf(user)
-      const proof: Proof = { kind: 'session', session }
-      const caller: Caller = { user, name: user.name, groups, roles, scopes: owned, proof }
-      remember(key, caller, session.expiresAt, at)
-      return caller
-    },
-
-    operator: () => ({
+  operator(): Caller {
+    return {
       user: null,
       name: 'operator',
       groups: [],
       roles: ['admin'],
       scopes: expandScopes(operatorScopes, {}),
       proof: { kind: 'socket' },
-    }),
+    }
+  }
 
-    async scopesOf(user) {
-      return (await rightsOf(user)).owned
-    },
+  async scopesOf(user: User): Promise<ReadonlySet<string>> {
+    return (await this.#rightsOf(user)).owned
+  }
 
-    async groupsOf(userName) {
-      const user = await users.findByName(userName)
-      return user ? users.groupsOf(user.id) : []
-    },
+  async effectiveScopes(user: User): Promise<(token: Token) => ReadonlySet<string>> {
+    const { groups, owned } = await this.#rightsOf(user)
+    return (token) => tokenScopes(token, user, owned, groups)
+  }
 
-    forget(userId) {
-      epoch += 1
-      for (const key of keysOf.get(userId) ?? []) kept.delete(key)
-      keysOf.delete(userId)
-    },
+  async groupsOf(userName: string): Promise<readonly string[]> {
+    const user = await this.#deps.users.findByName(userName)
+    return user ? this.#deps.users.groupsOf(user.id) : []
+  }
 
-    forgetAll() {
-      epoch += 1
-      kept.clear()
-      keysOf.clear()
-    },
+  forget(userId: number): void {
+    this.#kept.forget(userId)
+  }
+
+  forgetAll(): void {
+    this.#kept.forgetAll()
+  }
+
+  async #resolve(key: string, find: (now: Date) => Promise<Caller | null>): Promise<Caller | null> {
+    const now = this.#deps.clock()
+    const known = this.#kept.recall(key, now)
+    if (known) return known
+    const { epoch } = this.#kept
+    const caller = await find(now)
+    if (caller) this.#kept.remember(key, caller, epoch)
+    return caller
+  }
+
+  async #callerOf(
+    userId: number | null,
+    proof: Extract<Proof, { kind: 'token' | 'session' }>,
+  ): Promise<Caller | null> {
+    const user = userId === null ? null : await this.#deps.users.findById(userId)
+    if (!user || user.blocked || this.#deps.blocked?.has(nameKey(user.name))) return null
+    const { roles, groups, owned } = await this.#rightsOf(user)
+    const scopes = proof.kind === 'token' ? tokenScopes(proof.token, user, owned, groups) : owned
+    return { user, name: user.name, groups, roles, scopes, proof }
+  }
+
+  async #rightsOf(user: User) {
+    const { users } = this.#deps
+    const [{ names, scopes }, groups] = await Promise.all([
+      users.rolesOf(user.id),
+      users.groupsOf(user.id),
+    ])
+    return { roles: names, groups, owned: expandScopes(scopes, { userName: user.name }) }
+  }
+}
+
+/** Most callers kept in memory; the oldest go first. */
+const capacity = 20_000
+
+/** Callers by the hash of what they presented, and by user, so that a change forgets exactly theirs. */
+class KeptCallers {
+  readonly #callers = new Map<string, Caller>()
+  readonly #keysOf = new Map<number, Set<string>>()
+  #epoch = 0
+
+  /** Moves on with every change: what was looked up before one is not kept after it. */
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  recall(key: string, now: Date): Caller | null {
+    const caller = this.#callers.get(key)
+    const expiresAt = caller ? expiryOf(caller.proof) : null
+    return caller && (expiresAt === null || expiresAt > now) ? caller : null
+  }
+
+  remember(key: string, caller: Caller, epoch: number): void {
+    if (epoch !== this.#epoch || !caller.user) return
+    const [oldest] = this.#callers
+    if (this.#callers.size >= capacity && oldest) this.#drop(...oldest)
+    this.#callers.set(key, caller)
+    const keys = this.#keysOf.get(caller.user.id) ?? new Set()
+    this.#keysOf.set(caller.user.id, keys.add(key))
+  }
+
+  #drop(key: string, { user }: Caller): void {
+    this.#callers.delete(key)
+    if (user) this.#keysOf.get(user.id)?.delete(key)
+  }
+
+  forget(userId: number): void {
+    this.#epoch += 1
+    for (const key of this.#keysOf.get(userId) ?? []) this.#callers.delete(key)
+    this.#keysOf.delete(userId)
+  }
+
+  forgetAll(): void {
+    this.#epoch += 1
+    this.#callers.clear()
+    this.#keysOf.clear()
+  }
+}
+
+function expiryOf(proof: Proof): Date | null {
+  switch (proof.kind) {
+    case 'token':
+      return proof.token.expiresAt
+    case 'session':
+      return proof.session.expiresAt
+    case 'socket':
+      return null
   }
 }
 

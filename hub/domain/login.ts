@@ -183,7 +183,7 @@ export function invalidName(name: string, pattern: RegExp | null): string | null
   if (Buffer.byteLength(name) > 255) return 'the name is longer than 255 bytes'
   if (name.includes('/')) return 'the name holds a slash'
   if (name.trim() !== name) return 'the name begins or ends with a space'
-  if (/[\p{Cc}\p{Cs}\p{Cf}]/u.test(name)) return 'the name holds control characters'
+  if (/[\p{Cc}\p{Cs}\p{Cf}\p{Zl}\p{Zp}]/u.test(name)) return 'the name holds control characters'
   if (name === '.' || name === '..') return `the name is ${name}`
   if (pattern && !pattern.test(name)) return 'the name does not match authenticator.usernamePattern'
   return null

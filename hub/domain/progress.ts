@@ -15,25 +15,25 @@ const most = 500
 /** What has happened in one start so far; people may join late and still see all of it. */
 export class Progress {
   readonly #events: ProgressEvent[] = []
+  readonly #times: string[] = []
   readonly #news = new EventTarget()
   #ended = false
 
-  get events(): readonly ProgressEvent[] {
-    return this.#events
+  /** Everything so far, each with its time in ISO 8601. */
+  get events(): readonly (ProgressEvent & { readonly at: string })[] {
+    return this.#events.map((event, index) => ({ ...event, at: this.#times[index] ?? '' }))
   }
 
   add(event: ProgressEvent): void {
     if (this.#ended || this.#events.length >= most) return
-    this.#events.push(event)
-    this.#news.dispatchEvent(new Event('news'))
+    this.#append(event)
   }
 
   /** Adds the last event; whoever follows sees it and ends. */
   end(event: ProgressEvent): void {
     if (this.#ended) return
-    this.#events.push(event)
     this.#ended = true
-    this.#news.dispatchEvent(new Event('news'))
+    this.#append(event)
   }
 
   /** All events from the first one on; ends after the last one or when `signal` aborts. */
@@ -46,5 +46,10 @@ export class Progress {
       } else if (this.#ended) return
       else await once(this.#news, 'news', { signal }).catch(() => {})
     }
+  }
+  #append(event: ProgressEvent): void {
+    this.#events.push(event)
+    this.#times.push(new Date().toISOString())
+    this.#news.dispatchEvent(new Event('news'))
   }
 }

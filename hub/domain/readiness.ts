@@ -1,3 +1,4 @@
+import http from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type PollResult, StartFailed } from '../../packages/core/spawner.ts'
 
@@ -37,14 +38,15 @@ export async function waitForHttp(options: {
   })
 }
 
+/** The status, or why there is none. Not by `fetch`, whose code alone takes a hub several MiB. */
 async function ask(url: string, signal: AbortSignal): Promise<number | string> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(5000)])
-  try {
-    const response = await fetch(url, { redirect: 'manual', signal: limit })
-    await response.body?.cancel()
-    return response.status
-  } catch (error) {
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-    return cause instanceof Error ? cause.message : String(cause)
-  }
+  const { get } = url.startsWith('https:') ? await import('node:https') : http
+  return new Promise((resolve) => {
+    const request = get(url, { agent: false, signal: limit }, (response) => {
+      resolve(response.statusCode ?? 500)
+      response.destroy()
+    })
+    request.on('error', (error) => resolve(error.message))
+  })
 }

@@ -69,6 +69,7 @@ export class ServerRun {
   readonly #cancel = new AbortController()
   #state: ServerState
   #timer: NodeJS.Timeout | null = null
+  #checking: Promise<void> | null = null
   #ending: Promise<void> | null = null
   #detached = false
 
@@ -122,7 +123,10 @@ export class ServerRun {
     }
   }
 
-  /** Decides what became of a server that an earlier run of the hub had started. Never rejects. */
+  /**
+   * Decides what became of a server that an earlier run of the hub had started; one that was half
+   * started is finished meanwhile: see `settled`. Never rejects.
+   */
   async adopt(): Promise<void> {
     const { row } = this
     try {
@@ -131,14 +135,26 @@ export class ServerRun {
       if (found.kind === 'exited') return await this.#end(found.exit, { now: false })
       if (row.url === null) return await this.#end(restartedExit, { now: true })
       const url = new URL(row.url)
-      if (row.state === 'starting') return await this.#becomeReady(url)
+      if (row.state === 'starting') return void this.#finishStart(url)
       if (found.kind === 'unknown') this.#warn('kept, although its state is unknown', found.reason)
       this.#cancel.signal.throwIfAborted()
       this.#enterReady(url)
     } catch (error) {
-      if (!this.#detached && this.#state.kind === 'checking')
-        await this.#end(this.#classify(error), { now: true })
+      await this.#failCheck(error)
     }
+  }
+
+  async #finishStart(url: URL): Promise<void> {
+    try {
+      await this.#becomeReady(url)
+    } catch (error) {
+      await this.#failCheck(error)
+    }
+  }
+
+  async #failCheck(error: unknown): Promise<void> {
+    if (!this.#detached && this.#state.kind === 'checking')
+      await this.#end(this.#classify(error), { now: true })
   }
 
   /**
@@ -175,8 +191,15 @@ export class ServerRun {
     if (this.#timer) clearTimeout(this.#timer)
   }
 
-  /** Asks the spawner now rather than at the next interval. */
-  async check(): Promise<void> {
+  /** Asks the spawner now rather than at the next interval. Who asks meanwhile gets the same answer. */
+  check(): Promise<void> {
+    this.#checking ??= this.#check().finally(() => {
+      this.#checking = null
+    })
+    return this.#checking
+  }
+
+  async #check(): Promise<void> {
     if (this.#state.kind !== 'ready') return
     const found = await this.#poll()
     if (found.kind === 'exited') await this.#end(found.exit, { now: false })

@@ -139,14 +139,19 @@ export class Servers {
 
   /**
    * Decides what became of the recalled servers: running ones are adopted, dead ones cleaned up,
-   * half-started ones finished or undone. Resolves when all are decided or `patience` seconds are
-   * over; the rest goes on.
+   * half-started ones undone or still to be finished. Resolves when all are decided or `patience`
+   * seconds are over; the rest goes on.
    */
   async adopt(patience: number): Promise<void> {
     const found = [...this.runs()].filter(({ state }) => state.kind === 'checking')
     const all = Promise.all(found.map((run) => run.adopt()))
     if (patience < 0) await all
     else await Promise.race([all, after(patience * 1000)])
+  }
+
+  /** Asks the server that this path belongs to: the proxy could not reach it. */
+  async checkPath(path: string): Promise<void> {
+    for (const run of this.runs()) if (path.startsWith(run.prefix)) await run.check()
   }
 
   /** Stops all servers of the user; resolves when all are stopped. */
@@ -174,8 +179,9 @@ export class Servers {
     for (const run of this.runs()) void run.kill()
   }
 
-  /** Lets go of all servers: the hub ends, they run on. */
+  /** Lets go of all servers and starts none any more: the hub ends, they run on. */
   detach(): void {
+    this.#isClosed = true
     for (const run of this.runs()) run.detach()
   }
 

@@ -5,7 +5,7 @@ import type { Token, TokenStore } from '../store/tokens.ts'
 import type { User } from '../store/users.ts'
 import type { Access } from './access.ts'
 
-/** A token with the description of the OAuth client that it was issued to. */
+/** A token with the description of the OAuth client that it was issued to; `scopes` are those it has now, expanded. */
 export type ListedToken = Token & { readonly client: string | null }
 
 export interface NewApiToken {
@@ -42,14 +42,20 @@ export interface TokensDeps {
 export function createTokens(deps: TokensDeps): Tokens {
   const { store, access, events, clock, longestLife } = deps
 
+  const of = async (user: User): Promise<readonly ListedToken[]> => {
+    const effective = await access.effectiveScopes(user)
+    const stored = await store.ofUser(user.id, clock())
+    return stored.map((token) => ({ ...token, scopes: [...effective(token)].toSorted() }))
+  }
+
   const byId = async (user: User, id: number): Promise<ListedToken> => {
-    const token = (await store.ofUser(user.id, clock())).find((candidate) => candidate.id === id)
+    const token = (await of(user)).find((candidate) => candidate.id === id)
     if (!token) throw new HubError('not_found', `there is no token a${id}`)
     return token
   }
 
   return {
-    of: (user) => store.ofUser(user.id, clock()),
+    of,
     byId,
 
     async create(user, { note, expiresInSeconds, scopes }, by) {

@@ -32,7 +32,7 @@ export interface Users {
   delete(user: User, by: string): Promise<void>
 }
 
-export function createUsers(deps: {
+export interface UsersDeps {
   readonly store: UserStore
   readonly sessions: SessionStore
   readonly servers: Servers
@@ -41,15 +41,12 @@ export function createUsers(deps: {
   readonly access: Access
   readonly events: Events
   readonly clock: () => Date
-}): Users {
+}
+
+export function createUsers(deps: UsersDeps): Users {
   const { store, sessions, servers, authenticator, pattern, access, events, clock } = deps
 
-  const byName = async (name: string): Promise<User> => {
-    const user = await store.findByName(name)
-    if (!user)
-      throw new HubError('user_not_found', `there is no user ${JSON.stringify(name.slice(0, 64))}`)
-    return user
-  }
+  const byName = (name: string): Promise<User> => existing(store, name)
 
   return {
     byName,
@@ -58,13 +55,7 @@ export function createUsers(deps: {
     groupsOf: (user) => store.groupsOf(user.id),
 
     async create(names, { admin, by }) {
-      const wanted = [...new Set(names.map(nameKey))]
-      const invalid = wanted.filter((name) => invalidName(name, pattern) !== null)
-      if (invalid.length > 0)
-        throw new HubError(
-          'invalid_request',
-          `Invalid usernames: ${invalid.map((name) => name.slice(0, 64)).join(', ')}`,
-        )
+      const wanted = validNames(names, pattern)
       const made: User[] = []
       for (const name of wanted) {
         const user = await store.create(name, { admin, now: clock() })
@@ -86,9 +77,7 @@ export function createUsers(deps: {
     },
 
     async rename(user, wanted) {
-      const name = nameKey(wanted)
-      const invalid = invalidName(name, pattern)
-      if (invalid) throw new HubError('invalid_request', `cannot rename ${user.name}: ${invalid}`)
+      const name = newName(user, wanted, pattern)
       const taken = await store.findByName(name)
       if (taken && taken.id !== user.id)
         throw new HubError(
@@ -114,4 +103,25 @@ export function createUsers(deps: {
       events.emit({ kind: 'user-deleted', user: user.name, by })
     },
   }
+}
+
+async function existing(store: UserStore, name: string): Promise<User> {
+  const user = await store.findByName(name)
+  if (user) return user
+  throw new HubError('user_not_found', `there is no user ${JSON.stringify(name.slice(0, 64))}`)
+}
+
+function validNames(names: readonly string[], pattern: RegExp | null): readonly string[] {
+  const wanted = [...new Set(names.map(nameKey))]
+  const invalid = wanted.filter((name) => invalidName(name, pattern) !== null)
+  if (invalid.length === 0) return wanted
+  const shown = invalid.map((name) => name.slice(0, 64)).join(', ')
+  throw new HubError('invalid_request', `Invalid usernames: ${shown}`)
+}
+
+function newName(user: User, wanted: string, pattern: RegExp | null): string {
+  const name = nameKey(wanted)
+  const invalid = invalidName(name, pattern)
+  if (invalid) throw new HubError('invalid_request', `cannot rename ${user.name}: ${invalid}`)
+  return name
 }

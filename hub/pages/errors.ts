@@ -2,6 +2,7 @@ import type { ErrorRequestHandler, Request, RequestHandler, Router } from 'expre
 import { STATUS_CODES } from 'node:http'
 import { explainError } from '../api/errors.ts'
 import { safeNext } from '../domain/next-url.ts'
+import type { Servers } from '../domain/servers.ts'
 import type { Log } from '../log.ts'
 import { contextOf } from '../request.ts'
 import { strictRouter } from '../router.ts'
@@ -24,6 +25,7 @@ export function pageErrors(pages: Pages, log: Log): ErrorRequestHandler {
     if (res.headersSent) return next(error)
     const { status, message, retryAfter } = explainError(error, req, log)
     if (retryAfter !== undefined) res.set('Retry-After', String(retryAfter))
+    if (isScript(req)) return void res.status(status).json({ status, message })
     await pages.show(
       req,
       res,
@@ -34,15 +36,23 @@ export function pageErrors(pages: Pages, log: Log): ErrorRequestHandler {
   }
 }
 
+/** Scripts that read JSON get the error in the API's shape. */
+function isScript(req: Request): boolean {
+  return req.accepts(['html', 'json']) === 'json'
+}
+
 /** Pages nobody has. */
 export function notFound(pages: Pages): RequestHandler {
   return async (req, res) => {
-    await pages.show(req, res, '404', errorData(404, 'There is no such page.', null), 404)
+    await pages.show(req, res, '404', errorData(404, '', null), 404)
   }
 }
 
-/** The proxy's error target: `GET /error/503?url=`, always with status 200 (wire section 12.5). */
-export function errorTarget(pages: Pages): Router {
+/**
+ * The proxy's error target: `GET /error/503?url=`, always with status 200 (wire section 12.5). A
+ * server that does not answer is looked at right away.
+ */
+export function errorTarget(pages: Pages, servers: Servers): Router {
   const router = strictRouter()
   router.get('/error/:code', async (req, res) => {
     const code = /^[45]\d\d$/.test(req.params.code) ? Number(req.params.code) : 500
@@ -52,7 +62,9 @@ export function errorTarget(pages: Pages): Router {
         : code === 404
           ? 'There is no such page.'
           : 'The request could not be handled.'
-    await pages.show(req, res, String(code), errorData(code, message, retryUrl(req, pages)))
+    const retry = retryUrl(req, pages)
+    if (code === 503 && retry !== null) void servers.checkPath(retry)
+    await pages.show(req, res, String(code), errorData(code, message, retry))
   })
   return router
 }

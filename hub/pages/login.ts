@@ -76,15 +76,19 @@ export function loginPages(deps: LoginPagesDeps): Router {
     await logOut(deps, req, res)
   })
 
-  for (const route of deps.authenticator.routes ?? [])
+  serveAuthenticator(router, deps.authenticator)
+  return router
+}
+
+/** Pages and endpoints of the authenticator's own. */
+function serveAuthenticator(router: Router, { routes = [] }: Authenticator): void {
+  for (const route of routes)
     router[route.method === 'GET' ? 'get' : 'post'](route.path, async (req, res) => {
       const { protocol, host } = contextOf(req)
       const url = new URL(req.originalUrl, `${protocol}://${host}`)
       const request = new Request(url, { method: route.method, headers: webHeaders(req) })
       await sendResponse(await route.handle(request), res)
     })
-
-  return router
 }
 
 /** Where a login leads: `next` when it is ours, else the configured page, the server, or home. */
@@ -112,8 +116,7 @@ async function showForm(
   const { hubPrefix, baseUrl } = pages.urls
   const next = safeNext(req.query['next'], { baseUrl, host: contextOf(req).host })
   const query = next === null ? '' : `?next=${encodeURIComponent(next)}`
-  const typed =
-    error === null ? req.query['username'] : (req.body as Record<string, unknown>)['username']
+  const typed = error === null ? req.query['username'] : fields(req.body)['username']
   await pages.show(
     req,
     res,

@@ -10,11 +10,11 @@ import {
   unlinkSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import BetterSqlite3 from 'better-sqlite3'
 import { type CompiledQuery, Kysely, SqliteDialect, sql } from 'kysely'
 import { type Migration, migrations } from '../../migrations/index.ts'
 import { HubError } from '../../packages/core/errors.ts'
 import type { Schema } from './schema.ts'
+import { openSqlite, type Sqlite, SqliteError } from './sqlite.ts'
 
 /** The open database. All SQL of the hub goes through `db`, one writer at a time. */
 export interface Database extends AsyncDisposable {
@@ -65,11 +65,13 @@ export function checkDatabase(file: string): DatabaseReport {
   const latest = migrations.length
   try {
     if (!existsSync(file)) throw new HubError('not_found', `${file} does not exist`)
-    const raw = new BetterSqlite3(file, { readonly: true, timeout: busyTimeout })
+    const raw = openSqlite(file, { readonly: true, timeout: busyTimeout })
     try {
-      const rows = raw.pragma('integrity_check') as readonly { integrity_check: string }[]
+      const rows = raw.prepare('PRAGMA integrity_check').all() as readonly {
+        integrity_check: string
+      }[]
       const problems = rows.map((row) => row.integrity_check).filter((line) => line !== 'ok')
-      const broken = raw.pragma('foreign_key_check') as readonly unknown[]
+      const broken = raw.prepare('PRAGMA foreign_key_check').all()
       if (broken.length > 0) problems.push(`${broken.length} rows refer to rows that do not exist`)
       const applied = appliedMigrations(raw)
       const unknown = applied.filter((name) => !migrations.some((known) => known.name === name))
@@ -84,13 +86,13 @@ export function checkDatabase(file: string): DatabaseReport {
 }
 
 /**
- * Copies the database while it may be in use (SQLite's online copy) to
+ * Copies the database while it may be in use (a snapshot by `VACUUM INTO`) to
  * `<file>.backup-<UTC time>`, mode 0600, and removes all but the newest `keep` of these copies.
  * Resolves to the new file's name.
  */
 export async function backupDatabase(file: string, keep = 3): Promise<string> {
   try {
-    const raw = new BetterSqlite3(file, { readonly: true, timeout: busyTimeout })
+    const raw = openSqlite(file, { readonly: true, timeout: busyTimeout })
     try {
       return await copyDatabase(raw, 'backup', keep)
     } finally {
@@ -101,34 +103,30 @@ export async function backupDatabase(file: string, keep = 3): Promise<string> {
   }
 }
 
-async function copyDatabase(
-  raw: BetterSqlite3.Database,
-  kind: string,
-  keep: number,
-): Promise<string> {
-  const target = backupName(raw.name, kind)
+async function copyDatabase(raw: Sqlite, kind: string, keep: number): Promise<string> {
+  const target = backupName(raw.file, kind)
   // What fails half-way must not take the place of a good copy.
   const unfinished = `${target}.part`
   try {
     closeSync(openSync(unfinished, 'wx', 0o600))
-    await raw.backup(unfinished)
+    raw.exec(`VACUUM INTO '${unfinished.replaceAll("'", "''")}'`)
     renameSync(unfinished, target)
   } catch (error) {
     rmSync(unfinished, { force: true })
-    throw asHubError(error, raw.name)
+    throw asHubError(error, raw.file)
   }
-  pruneBackups(raw.name, kind, keep)
+  pruneBackups(raw.file, kind, keep)
   return target
 }
 
-function openFile(file: string): BetterSqlite3.Database {
-  let raw: BetterSqlite3.Database | null = null
+function openFile(file: string): Sqlite {
+  let raw: Sqlite | null = null
   try {
-    raw = new BetterSqlite3(file, { timeout: busyTimeout })
+    raw = openSqlite(file, { timeout: busyTimeout })
     chmodSync(file, 0o600)
-    raw.pragma('journal_mode = WAL')
-    raw.pragma('synchronous = NORMAL')
-    raw.pragma('foreign_keys = ON')
+    raw.exec('PRAGMA journal_mode = WAL')
+    raw.exec('PRAGMA synchronous = NORMAL')
+    raw.exec('PRAGMA foreign_keys = ON')
     return raw
   } catch (error) {
     raw?.close()
@@ -136,9 +134,11 @@ function openFile(file: string): BetterSqlite3.Database {
   }
 }
 
-function checkIntegrity(raw: BetterSqlite3.Database, file: string): void {
+function checkIntegrity(raw: Sqlite, file: string): void {
   try {
-    const [first] = raw.pragma('quick_check(1)') as readonly { quick_check: string }[]
+    const [first] = raw.prepare('PRAGMA quick_check(1)').all() as readonly {
+      quick_check: string
+    }[]
     if (first?.quick_check !== 'ok') throw new HubError('unavailable', corruptMessage(file))
   } catch (error) {
     throw asHubError(error, file)
@@ -147,12 +147,12 @@ function checkIntegrity(raw: BetterSqlite3.Database, file: string): void {
 
 async function migrate(
   db: Kysely<Schema>,
-  raw: BetterSqlite3.Database,
+  raw: Sqlite,
   steps: readonly Migration[],
 ): Promise<void> {
   const applied = appliedMigrations(raw)
   const unknown = applied.filter((name) => !steps.some((known) => known.name === name))
-  if (unknown.length > 0) throw new HubError('unavailable', newerMessage(raw.name, unknown))
+  if (unknown.length > 0) throw new HubError('unavailable', newerMessage(raw.file, unknown))
   const missing = steps.filter((known) => !applied.includes(known.name))
   if (missing.length === 0) return
   if (applied.length > 0) await copyDatabase(raw, 'before-upgrade', 3)
@@ -172,7 +172,7 @@ async function migrate(
     })
 }
 
-function appliedMigrations(raw: BetterSqlite3.Database): readonly string[] {
+function appliedMigrations(raw: Sqlite): readonly string[] {
   const table = raw
     .prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'schema_migrations'")
     .get()
@@ -181,34 +181,19 @@ function appliedMigrations(raw: BetterSqlite3.Database): readonly string[] {
   return (rows as readonly { name: string }[]).map((row) => row.name)
 }
 
-/**
- * The same database for Kysely, with prepared statements kept by their text and SQLite's failures
- * turned into the hub's own error.
- */
-function guarded(
-  raw: BetterSqlite3.Database,
-): ConstructorParameters<typeof SqliteDialect>[0]['database'] & object {
-  type Statement = BetterSqlite3.Statement<unknown[]>
-  const kept = new Map<string, Statement>()
+/** The same database for Kysely, with SQLite's failures turned into the hub's own error. */
+function guarded(raw: Sqlite): ConstructorParameters<typeof SqliteDialect>[0]['database'] & object {
   const attempt = <T>(run: () => T): T => {
     try {
       return run()
     } catch (error) {
-      throw asHubError(error, raw.name)
+      throw asHubError(error, raw.file)
     }
-  }
-  const prepare = (text: string): Statement => {
-    const known = kept.get(text)
-    if (known && !known.busy) return known
-    const statement = attempt(() => raw.prepare<unknown[]>(text))
-    if (kept.size >= 500) kept.clear()
-    kept.set(text, statement)
-    return statement
   }
   return {
     close: () => raw.close(),
     prepare(text: string) {
-      const statement = prepare(text)
+      const statement = attempt(() => raw.prepare(text))
       return {
         reader: statement.reader,
         all: (parameters: readonly unknown[]) => attempt(() => statement.all(...parameters)),
@@ -228,7 +213,7 @@ function guarded(
 function asHubError(error: unknown, file: string): Error {
   const say = (text: string): HubError =>
     new HubError('unavailable', text, { cause: error, retryAfter: 5 })
-  if (!(error instanceof BetterSqlite3.SqliteError)) {
+  if (!(error instanceof SqliteError)) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'EROFS' || code === 'EACCES' || code === 'EPERM') return say(readOnlyMessage(file))
     return error instanceof Error ? error : new Error(String(error))

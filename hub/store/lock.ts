@@ -1,8 +1,8 @@
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:fs'
 import { join } from 'node:path'
-import BetterSqlite3 from 'better-sqlite3'
 import { HubError } from '../../packages/core/errors.ts'
+import { openSqlite, SqliteError } from './sqlite.ts'
 
 /** The right to use a data directory. Held until released or until the process ends, however it ends. */
 export interface HubLock {
@@ -17,12 +17,12 @@ export interface HubLock {
 export function acquireLock(dataDir: string): HubLock {
   const file = join(dataDir, 'hub.lock')
   closeSync(openSync(file, constants.O_CREAT | constants.O_RDWR | constants.O_NOFOLLOW, 0o600))
-  const lock = new BetterSqlite3(file, { timeout: 0 })
+  const lock = openSqlite(file, { timeout: 0 })
   try {
     lock.exec('BEGIN IMMEDIATE')
   } catch (error) {
     lock.close()
-    if (!(error instanceof BetterSqlite3.SqliteError)) throw error
+    if (!(error instanceof SqliteError)) throw error
     if (!error.code.startsWith('SQLITE_BUSY'))
       throw new HubError('unavailable', `${file} cannot be locked (${error.message}): remove it`, {
         cause: error,

@@ -70,7 +70,8 @@ function readTable(): ProcessEntry[] {
 
 function readStat(pid: number): string | null {
   try {
-    return readFileSync(`/proc/${pid}/stat`, 'latin1')
+    // As UTF-8, which Node reads in one go; any other encoding takes it a buffer of 64 KiB a file.
+    return readFileSync(`/proc/${pid}/stat`, 'utf8')
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
     if (code === 'ENOENT' || code === 'ESRCH') return null

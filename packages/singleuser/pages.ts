@@ -69,8 +69,8 @@ export interface Message {
 }
 
 const messageStyle = `
-:root{color-scheme:light dark;--ink:#1c2430;--paper:#f6f7f9;--accent:#0b5cad}
-@media(prefers-color-scheme:dark){:root{--ink:#e3e8ef;--paper:#14181f;--accent:#7db8f5}}
+:root{color-scheme:light dark;--ink:#1c2327;--paper:#f6f3ec;--accent:#0b5d66}
+@media(prefers-color-scheme:dark){:root{--ink:#ebe8e1;--paper:#11171a;--accent:#7fd1d1}}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:34rem;margin:15vh auto 0;padding:0 1.25rem}
 h1{font-size:1.5rem;line-height:1.25}

@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
+import { ClientError } from '../../packages/client/index.ts'
 import { BenchError } from './contender.ts'
 import { helpText, readOptions } from './options.ts'
 import { table } from './report.ts'
@@ -10,7 +11,7 @@ import { subjects } from './subjects/index.ts'
 const limit = { quick: 150_000, full: 300_000 }
 
 process.exitCode = await main().catch((error: unknown) => {
-  if (!(error instanceof BenchError)) throw error
+  if (!(error instanceof BenchError || error instanceof ClientError)) throw error
   console.error(`bench: ${error.message}`)
   return 1
 })

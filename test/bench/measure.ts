@@ -2,6 +2,9 @@ import type { BenchHub } from './contender.ts'
 import { cpuOf } from './process-figures.ts'
 import type { Bench, Figure } from './subject.ts'
 
+/** Seconds of the same requests before those that count: V8 compiles code that runs often. */
+const warmUp = 1
+
 /** Figures of one kind of request: how many a second, and what each costs the hub and the proxy. */
 export async function measureRequests(
   { hub, load, isQuick }: Bench,
@@ -14,7 +17,7 @@ export async function measureRequests(
 ): Promise<readonly Figure[]> {
   const { label, url, headers, connections } = request
   const plan = { url: url.href, headers, connections }
-  await load.run({ ...plan, seconds: 0.3 })
+  await load.run({ ...plan, seconds: warmUp })
   const before = cpuOfAll(hub)
   const { requests, seconds, p99 } = await load.run({ ...plan, seconds: isQuick ? 1 : 2 })
   const after = cpuOfAll(hub)

@@ -68,6 +68,10 @@ async function measureAll(
   const names = contenders.map(({ name }) => name)
   const rows: Row[] = []
   for (const subject of subjects) {
+    if (!hubs.some(([, hub]) => subject.applies(hub))) {
+      note(`not measured: ${subject.name}, which needs a hub of our own`)
+      continue
+    }
     note(`measuring ${subject.name}`)
     rows.push(...(await measureSubject(subject, hubs, tools, isQuick)))
   }

@@ -43,7 +43,10 @@ export class Chromium implements AsyncDisposable {
 
   /** The first page of somebody new. */
   async visitor(): Promise<Page> {
-    const context = await this.#browser.newContext({ viewport: sizes.wide, colorScheme: 'light' })
+    const context = await this.#browser.newContext({
+      viewport: sizes.wide,
+      reducedMotion: 'reduce',
+    })
     context.setDefaultTimeout(patience)
     this.#listen(context)
     return context.newPage()
@@ -77,7 +80,7 @@ export class Chromium implements AsyncDisposable {
 /** Pictures of the page in light, dark, and at the width of a phone, where nothing may stick out. */
 export async function shoot(page: Page, name: string): Promise<void> {
   const save = (face: string) =>
-    page.screenshot({ path: join(screenshots, `${name}-${face}.png`), animations: 'disabled' })
+    page.screenshot({ path: join(screenshots, `${name}-${face}.png`), fullPage: true })
   await save('light')
   await page.emulateMedia({ colorScheme: 'dark' })
   await save('dark')

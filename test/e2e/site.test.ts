@@ -8,7 +8,7 @@ import { it, type TestContext } from 'node:test'
 import type { Page } from 'playwright-core'
 import { programPath } from '../../packages/process/index.ts'
 import { temporaryFolder } from '../support/folder.ts'
-import { startTestHub, type TestHub } from '../support/start-hub.ts'
+import { singleUser, startTestHub, type TestHub } from '../support/start-hub.ts'
 import { until } from '../support/until.ts'
 import { Chromium, shoot, skipWithoutChromium as skip, step, tabTo } from './chromium.ts'
 
@@ -16,8 +16,8 @@ const [node, embedded] = programPath('packages/singleuser/main')
 const password = 'correct horse'
 
 /**
- * The embedded server, but it opens its port only once a file named like its user lies in $GATES,
- * and that of `broken` says too much and ends.
+ * The embedded server, but it opens its port only once a file named like its user lies in $GATES.
+ * That of `broken` says too much and ends; that of `stubborn` ends only when it is killed.
  */
 const slowServer = `
 if [ "$JUPYTERHUB_USER" = broken ]; then
@@ -26,6 +26,7 @@ if [ "$JUPYTERHUB_USER" = broken ]; then
   echo "ModuleNotFoundError: No module named 'jupyterlab'" >&2
   exit 3
 fi
+if [ "$JUPYTERHUB_USER" = stubborn ]; then exec $STUBBORN; fi
 until [ -e "$GATES/$JUPYTERHUB_USER" ]; do sleep 0.1; done
 exec "$0" "$@" --allow-root`
 
@@ -79,7 +80,7 @@ async function walk(t: TestContext, site: Site): Promise<void> {
     await page.click('#login_submit')
     await page.waitForURL('**/hub/spawn-pending/ada')
     await page.locator('#progress-log li').nth(1).waitFor()
-    await page.getByText('elapsed 0:02').waitFor()
+    await page.locator('#elapsed', { hasText: /^\d:\d\d$/ }).waitFor()
     await picture('spawn-pending')
     site.open('ada')
     await page.waitForURL(inServer('ada'))
@@ -111,6 +112,21 @@ async function walk(t: TestContext, site: Site): Promise<void> {
     await broken.locator('.ended').waitFor()
     await site.shoot(broken, 'home-after-failure')
     await broken.context().close()
+  })
+
+  await part('a stop that takes its time is shown until its end', async () => {
+    const stubborn = await chromium.visitor()
+    await logIn(stubborn, site, 'stubborn')
+    await hub.operator.startServer('stubborn')
+    await until('it is up', async () => (await stateOf('stubborn')) === 'ready', 30_000)
+    await stubborn.reload()
+    await stubborn.click('#stop')
+    await stubborn.click('#stop-confirm')
+    await stubborn.click('a:has-text("See progress")')
+    await stubborn.getByText('Stopping your server').waitFor()
+    await site.shoot(stubborn, 'stop-pending')
+    await stubborn.getByText('Server not running').waitFor()
+    await stubborn.context().close()
   })
 
   const boss = await chromium.visitor()
@@ -163,7 +179,7 @@ async function walk(t: TestContext, site: Site): Promise<void> {
     await once(elsewhere, 'listening')
     const { port } = elsewhere.address() as AddressInfo
     try {
-      await page.goto(`http://localhost:${port}/favicon.ico`)
+      await page.goto(`http://localhost:${port}/`)
       await page.click('a:has-text("logout")')
       await page.getByText('Nothing has happened yet').waitFor()
       await picture('logout-confirm')
@@ -241,9 +257,10 @@ for (const baseUrl of ['/', '/jhub/'])
         hub: { adminUsers: ['boss'] },
         authenticator: { driver: 'dummy', password, allowAll: true },
         spawner: {
-          environment: { GATES: gates },
+          environment: { GATES: gates, STUBBORN: singleUser('--stubborn').join(' ') },
           homeDir: join(folder, 'homes', '{username}'),
-          interruptTimeout: 2,
+          interruptTimeout: 4,
+          termTimeout: 1,
         },
       },
     })

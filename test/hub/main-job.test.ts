@@ -19,10 +19,14 @@ for (const baseUrl of ['/', '/jhub/', '/@/space%20word/'])
       const login = await ada.logIn(baseUrl, 'Ada')
       assert.equal(login.headers.get('location'), `${baseUrl}hub/spawn`)
       await ada.visit(`${baseUrl}hub/spawn`)
-      const server = await until('the server is up', async () => {
-        const page = await ada.visit(`${baseUrl}hub/spawn-pending/ada`)
-        return page.url.pathname.startsWith(`${baseUrl}user/ada/`) && page.status === 200 && page
-      })
+      const server = await until(
+        'the server is up',
+        async () => {
+          const page = await ada.visit(`${baseUrl}hub/spawn-pending/ada`)
+          return page.url.pathname.startsWith(`${baseUrl}user/ada/`) && page.status === 200 && page
+        },
+        60_000,
+      )
       assert.match(server.text, /ada/)
       const contents = await ada.get(`${baseUrl}user/ada/api/contents/`, {
         Accept: 'application/json',
@@ -43,7 +47,7 @@ for (const baseUrl of ['/', '/jhub/', '/@/space%20word/'])
           })
           return page.status !== 200
         },
-        15_000,
+        60_000,
       )
     })
   })

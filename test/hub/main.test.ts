@@ -43,7 +43,7 @@ async function health(site: Site): Promise<number> {
 describe('a quick start', limit, () => {
   test('prints a link with its secret in the fragment, and what comes next', async (t) => {
     const site = await makeSite(t)
-    const hub = await startPortico(t, site)
+    const hub = await startPortico(site)
     assert.match(hub.out, new RegExp(`Portico .* runs at ${site.url}/\n`))
     assert.match(hub.out, new RegExp(`${site.url}/hub/quick-start#[\\w-]{43}\n`))
     assert.match(hub.out, /npm run portico -- config init/)
@@ -52,7 +52,7 @@ describe('a quick start', limit, () => {
 
   test('keeps its state in a private directory, and nothing in the working directory', async (t) => {
     const site = await makeSite(t)
-    await startPortico(t, site)
+    await startPortico(site)
     assert.deepEqual(readdirSync(site.cwd), ['data'])
     assert.equal(statSync(site.dataDir).mode & 0o777, 0o700)
     for (const name of ['portico.sqlite', 'jupyterhub_cookie_secret', 'hub.sock']) {
@@ -63,7 +63,7 @@ describe('a quick start', limit, () => {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     test(`ends everything it started at ${signal}`, async (t) => {
       const site = await makeSite(t)
-      const hub = await startPortico(t, site)
+      const hub = await startPortico(site)
       const proxy = await recordedProxy(site)
       assert.equal(isAlive(proxy), true)
       hub.signal(signal)
@@ -76,7 +76,7 @@ describe('a quick start', limit, () => {
 
   test('gives another link on request', async (t) => {
     const site = await makeSite(t)
-    const hub = await startPortico(t, site)
+    const hub = await startPortico(site)
     const { code, out } = await portico(site, 'login-link')
     assert.equal(code, 0)
     assert.match(out, new RegExp(`^${site.url}/hub/quick-start#[\\w-]{43}\n$`))
@@ -85,17 +85,17 @@ describe('a quick start', limit, () => {
 
   test('works under a base url', async (t) => {
     const site = await makeSite(t)
-    const hub = await startPortico(t, site, '--base-url=/jhub/')
+    const hub = await startPortico(site, '--base-url=/jhub/')
     assert.match(hub.out, new RegExp(`${site.url}/jhub/hub/quick-start#`))
     assert.equal((await fetch(`${site.url}/jhub/hub/health`)).status, 200)
   })
 
   test('starts again on the data of the last one', async (t) => {
     const site = await makeSite(t)
-    const first = await startPortico(t, site)
+    const first = await startPortico(site)
     first.signal('SIGINT')
     await first.ended()
-    const second = await startPortico(t, site)
+    const second = await startPortico(site)
     assert.equal(await health(site), 200, second.err)
   })
 })
@@ -103,8 +103,8 @@ describe('a quick start', limit, () => {
 describe('a start that cannot be', limit, () => {
   test('is refused in one line beside a hub that runs, which goes on', async (t) => {
     const site = await makeSite(t)
-    const hub = await startPortico(t, site)
-    const second = await startPortico(t, site)
+    const hub = await startPortico(site)
+    const second = await startPortico(site)
     const { code, err } = await second.ended()
     assert.equal(code, 1)
     assert.match(
@@ -119,7 +119,7 @@ describe('a start that cannot be', limit, () => {
     const owner = createServer().listen(Number(new URL(site.url).port), '127.0.0.1')
     await once(owner, 'listening')
     t.after(() => owner.close())
-    const { code, err } = await (await startPortico(t, site)).ended()
+    const { code, err } = await (await startPortico(site)).ended()
     assert.equal(code, 1)
     assert.match(err, new RegExp(`portico: .*${new URL(site.url).port}`))
     assert.doesNotMatch(err, /\n {4}at /)
@@ -139,7 +139,7 @@ describe('with a config', limit, () => {
     test(`the proxy outlives the hub at ${signal}, and stop --all ends it`, async (t) => {
       const site = await makeSite(t)
       writeConfig(site)
-      const hub = await startPortico(t, site)
+      const hub = await startPortico(site)
       hub.signal(signal)
       const { code, out } = await hub.ended()
       assert.equal(code, 0)
@@ -157,7 +157,7 @@ describe('with a config', limit, () => {
   test('stop --all ends a hub that runs, its proxy, and is content to find nothing', async (t) => {
     const site = await makeSite(t)
     writeConfig(site)
-    const hub = await startPortico(t, site)
+    const hub = await startPortico(site)
     const proxy = await recordedProxy(site)
     const stopped = await portico(site, 'stop', '--all')
     assert.equal(stopped.code, 0, stopped.err)
@@ -169,7 +169,7 @@ describe('with a config', limit, () => {
   test('stop ends the hub alone', async (t) => {
     const site = await makeSite(t)
     writeConfig(site)
-    const hub = await startPortico(t, site)
+    const hub = await startPortico(site)
     assert.equal((await portico(site, 'stop')).code, 0)
     assert.equal((await hub.ended()).code, 0)
     assert.equal(isAlive(await recordedProxy(site)), true)
@@ -181,7 +181,7 @@ describe('with a config', limit, () => {
   test('stop --all ends what a killed hub has left', async (t) => {
     const site = await makeSite(t)
     writeConfig(site)
-    const hub = await startPortico(t, site)
+    const hub = await startPortico(site)
     const proxy = await recordedProxy(site)
     hub.signal('SIGKILL')
     await hub.ended()
@@ -196,7 +196,7 @@ describe('commands on a hub that runs, and on one that does not', limit, () => {
   test('users admin names an admin and takes it back', async (t) => {
     const site = await makeSite(t)
     writeConfig(site)
-    const hub = await startPortico(t, site)
+    const hub = await startPortico(site)
     for (const state of ['runs', 'does not']) {
       const revoked = await portico(site, 'users', 'admin', 'ada', '--revoke')
       assert.deepEqual([revoked.code, revoked.out], [0, 'ada is no admin any more\n'], state)
@@ -213,7 +213,7 @@ describe('commands on a hub that runs, and on one that does not', limit, () => {
   test('db backup, check and upgrade', async (t) => {
     const site = await makeSite(t)
     writeConfig(site)
-    const hub = await startPortico(t, site)
+    const hub = await startPortico(site)
     const busy = await portico(site, 'db', 'upgrade')
     assert.equal(busy.code, 1)
     assert.match(busy.err, new RegExp(`another hub uses .*pid ${hub.pid}`))

@@ -10,13 +10,16 @@ import { until } from '../support/until.ts'
 const rounds = Number(process.env['PORTICO_SURVIVAL_ROUNDS'] ?? 12)
 const seed = Number(process.env['PORTICO_SURVIVAL_SEED'] ?? Date.now() % 1_000_000)
 const deadline = 60_000
-const users = ['ada', 'bob', 'cy', 'dee', 'eve']
+/** Who keeps a server, and who starts and stops one all the time. */
+const steady = ['ada', 'bob']
+const restless = ['cy', 'dee', 'eve']
+const users = [...steady, ...restless]
 
 it(`hub and proxy are killed ${rounds} times, and nothing is lost, orphaned or misdirected`, async (t) => {
   t.diagnostic(`seed ${seed}`)
   await using test = await HubProcess.started({ spawner: 'startTimeout: 20, httpTimeout: 20,' })
-  await test.startServers('ada', 'bob')
-  await test.operator.createUsers(users.slice(2))
+  await test.startServers(...steady)
+  await test.operator.createUsers(restless)
   const traffic = new Traffic(test.origin)
   traffic.run(users, ['', 'extra/', 'user/bob/'], 150)
   const people = new People(test)
@@ -35,8 +38,10 @@ it(`hub and proxy are killed ${rounds} times, and nothing is lost, orphaned or m
     running.map(({ pid }) => pid ?? 0).toSorted((a, b) => a - b),
   )
   for (const { user, state, pid } of rows) {
-    const { by } = await traffic.ask(user, 'who')
-    assert.equal(by?.pid ?? null, state === 'ready' ? pid : null, `${user} is ${state}`)
+    // A proxy that was killed last may still be coming back.
+    const expected = state === 'ready' ? pid : null
+    const answers = async () => ((await traffic.ask(user, 'who')).by?.pid ?? null) === expected
+    await until(`${user} is ${state}`, answers, deadline)
     if (pid !== null) assert.equal(await test.statusWith(test.tokenOf(pid)), 200)
   }
   assert.equal(test.proxyPids().length, 1)
@@ -97,20 +102,22 @@ class People {
   }
 
   async #live(user: string): Promise<void> {
+    const isSteady = steady.includes(user)
     while (!this.#left) {
       const browser = new Browser(this.#test.origin)
       await this.#try('logins', () => browser.logIn('/', user))
-      for (const method of ['POST', 'DELETE'] as const) {
-        const what = method === 'POST' ? 'starts' : 'stops'
-        await this.#try(what, async () => {
-          await browser.get('/hub/home')
-          const { status, text } = await browser.api(method, `/hub/api/users/${user}/server`)
-          if (status === 500) this.surprises.push(`${method} ${user}: ${text.slice(0, 300)}`)
-          assert.ok(status < 300)
-        })
-        await sleep(100)
-      }
+      await this.#try('starts', () => this.#ask(browser, 'POST', user))
+      if (!isSteady) await this.#try('stops', () => this.#ask(browser, 'DELETE', user))
     }
+  }
+
+  /** Starts or stops the own server; that it runs already is fine. */
+  async #ask(browser: Browser, method: string, user: string): Promise<void> {
+    await browser.get('/hub/home')
+    const { status, text } = await browser.api(method, `/hub/api/users/${user}/server`)
+    if (status === 500) this.surprises.push(`${method} ${user}: ${text.slice(0, 300)}`)
+    assert.ok(status < 300 || status === 400)
+    await sleep(100)
   }
 
   async #try(what: keyof People['counts'], act: () => Promise<unknown>): Promise<void> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
-import { HubProcess, type HubProcessOptions, runs } from '../support/hub-process.ts'
+import { HubProcess, type HubProcessOptions, kill, runs } from '../support/hub-process.ts'
 import { Traffic } from '../support/traffic.ts'
 import { until } from '../support/until.ts'
 
@@ -25,15 +25,6 @@ describe('a hub that is killed during a start', () => {
     assert.equal(await test.operator.startServer('ada'), 'ready')
   })
 
-  it('undoes one that had just been written down', async () => {
-    await using test = await prepared()
-    begin(test)
-    await until('the row appears', () => test.row('ada')?.state === 'starting', deadline)
-    await test.end('SIGKILL')
-    await test.start()
-    await assertSettled(test)
-  })
-
   it('undoes one whose process was there without a port', async () => {
     await using test = await prepared({ before: ['/bin/sh', '-c', shell, './gate'] })
     writeFileSync(test.path('gate'), '')
@@ -47,27 +38,23 @@ describe('a hub that is killed during a start', () => {
     assert.equal(test.row('ada')?.exit?.cause, 'hub-restarted')
   })
 
-  it('finishes one that had a port but no answer yet', async () => {
+  it('finishes one that had a port but no answer yet, and lets nobody else wait for it', async () => {
     await using test = await prepared({ flags: ['--unready-while=./gate'] })
+    await test.startServers('bob')
     writeFileSync(test.path('gate'), '')
     begin(test)
     const url = await until('the url is known', () => test.row('ada')?.url, deadline)
     const { pid, generation } = test.row('ada') ?? { pid: 0, generation: 0 }
     await test.end('SIGKILL')
-    test.launch()
-    await until(
-      'it is looked after',
-      async () => {
-        return test.operator.server('ada').then(
-          ({ pending }) => pending === 'check',
-          () => false,
-        )
-      },
-      deadline,
-    )
+    for (const proxy of test.proxyPids()) kill(proxy)
+    await test.start()
+    assert.equal((await test.operator.server('ada')).pending, 'check')
+    assert.equal((await test.operator.server('bob')).ready, true)
+    assert.equal((await new Traffic(test.origin).ask('bob', '')).status, 503)
+
     rmSync(test.path('gate'))
+    assert.equal((await new Traffic(test.origin).ask('bob', '')).by?.user, 'bob')
     await until('it is ready', () => test.row('ada')?.state === 'ready', deadline)
-    await until('the hub is ready', () => test.isReady(), deadline)
     const row = test.row('ada')
     assert.deepEqual([row?.pid, row?.generation, row?.url], [pid, generation, url])
     const answer = await new Traffic(test.origin).ask('ada', '')
@@ -77,9 +64,10 @@ describe('a hub that is killed during a start', () => {
 
   it('leaves nothing half done, whenever that happens', async () => {
     await using test = await prepared()
-    for (const delay of [0, 20, 40, 60, 90, 130, 180]) {
+    const isWrittenDown = (): boolean => test.row('ada')?.state === 'starting'
+    for (const moment of [() => isWrittenDown, ...[20, 60, 120].map((ms) => () => past(ms))]) {
       begin(test)
-      await until('some of the start is over', pastNow(delay), deadline)
+      await until('some of the start is over', moment(), deadline)
       await test.end('SIGKILL')
       await test.start()
       await assertSettled(test)
@@ -100,7 +88,7 @@ function begin(test: HubProcess): void {
   void test.operator.startServer('ada').catch(() => {})
 }
 
-function pastNow(ms: number): () => boolean {
+function past(ms: number): () => boolean {
   const at = performance.now() + ms
   return () => performance.now() >= at
 }

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { it } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import Sqlite from 'better-sqlite3'
+import { openSqlite } from '../../hub/store/sqlite.ts'
 import { WebSocket } from 'ws'
 import { Browser } from '../support/browser.ts'
 import { startTestHub, type TestHub } from '../support/start-hub.ts'
@@ -20,7 +20,7 @@ const skip = existsSync(program) ? false : `${program} is missing: run npm ci`
 
 /** The process that the hub has written down as its proxy; null while there is none. */
 function proxyPid({ dataDir }: TestHub): number | null {
-  const database = new Sqlite(join(dataDir, 'portico.sqlite'), { readonly: true })
+  const database = openSqlite(join(dataDir, 'portico.sqlite'), { readonly: true })
   const row = database.prepare("select data from processes where name = 'proxy'").get() as
     { readonly data: string } | undefined
   database.close()

@@ -13,7 +13,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import BetterSqlite3 from 'better-sqlite3'
+import { openSqlite } from '../../hub/store/sqlite.ts'
 import { socketFetch } from '../../hub/commands/socket-fetch.ts'
 import { type Client, createClient } from '../../packages/client/index.ts'
 import { identityOf, programPath } from '../../packages/process/index.ts'
@@ -192,7 +192,7 @@ export default {
 
   /** Reads the database beside the hub. */
   query<Row>(sql: string, ...parameters: readonly unknown[]): Row[] {
-    const db = new BetterSqlite3(join(this.dataDir, 'portico.sqlite'), {
+    const db = openSqlite(join(this.dataDir, 'portico.sqlite'), {
       readonly: true,
       timeout: 5_000,
     })

@@ -184,7 +184,7 @@ export const samples: readonly PageSample[] = [
   {
     view: '404',
     label: 'plain',
-    data: { ...failure, status: 404, statusText: 'Not Found', retryUrl: '' },
+    data: { ...failure, status: 404, statusText: 'Not Found', message: '', retryUrl: '' },
   },
 ]
 

@@ -1,10 +1,10 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { programPath } from '../../packages/process/index.ts'
-import { temporaryFolder } from './folder.ts'
 import { freePorts } from './start-hub.ts'
 import { until } from './until.ts'
 
@@ -15,6 +15,8 @@ export interface Site {
   readonly url: string
   /** Flags that keep every listener on a free port. */
   readonly ports: readonly string[]
+  /** What was started there. */
+  readonly programs: Program[]
 }
 
 export interface Ended {
@@ -24,9 +26,9 @@ export interface Ended {
   readonly err: string
 }
 
-/** Ends whatever ran there when the test ends. */
+/** Ends whatever ran there when the test ends, and only then removes it. */
 export async function makeSite(t: TestContext): Promise<Site> {
-  const cwd = temporaryFolder(t)
+  const cwd = mkdtempSync(join(tmpdir(), 'portico-test-'))
   const dataDir = join(cwd, 'data')
   const [port, hubPort, apiPort] = await freePorts(3)
   const site: Site = {
@@ -38,8 +40,14 @@ export async function makeSite(t: TestContext): Promise<Site> {
       `--set=hub.hubBindUrl=http://127.0.0.1:${hubPort}`,
       `--set=proxy.apiUrl=http://127.0.0.1:${apiPort}`,
     ],
+    programs: [],
   }
-  t.after(() => portico(site, 'stop', '--all'))
+  t.after(async () => {
+    for (const program of site.programs) program.signal('SIGKILL')
+    await Promise.all(site.programs.map((program) => program.ended()))
+    await portico(site, 'stop', '--all')
+    rmSync(cwd, { recursive: true, force: true })
+  })
   return site
 }
 
@@ -101,16 +109,12 @@ export class Program {
 }
 
 /** Starts the built hub for `site` and waits until it says that it runs, or has ended. */
-export async function startPortico(
-  t: TestContext,
-  site: Site,
-  ...args: readonly string[]
-): Promise<Program> {
+export async function startPortico(site: Site, ...args: readonly string[]): Promise<Program> {
   const [file, script] = programPath('hub/main')
   const all = [script, ...args, `--data-dir=${site.dataDir}`, ...site.ports]
   const child = spawn(file, all, { cwd: site.cwd, env: environment })
-  t.after(() => child.kill('SIGKILL'))
   const program = new Program(child)
+  site.programs.push(program)
   await until(
     'Portico runs',
     () => program.out.includes(' runs at ') || child.exitCode !== null,

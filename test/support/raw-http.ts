@@ -31,7 +31,7 @@ export async function rawRequest(origin: string, bytes: string | Buffer): Promis
   }
 }
 
-/** A whole request with `Host` and `Connection: close`; the path goes out as it is. */
+/** A whole request with `Host` and `Connection: close`; the path goes out as it is, the body as UTF-8. */
 export function rawSend(
   origin: string,
   path: string,
@@ -49,5 +49,6 @@ export function rawSend(
     'Connection: close',
     ...headers,
   ]
-  return rawRequest(origin, `${lines.join('\r\n')}\r\n\r\n${body}`)
+  const head = Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
+  return rawRequest(origin, Buffer.concat([head, Buffer.from(body)]))
 }

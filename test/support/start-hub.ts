@@ -27,8 +27,8 @@ export interface TestHub extends AsyncDisposable {
   readonly logLines: readonly string[]
   /** Full rights, through the hub's own socket. */
   readonly operator: Client
-  /** Stops the hub but not its proxy and servers, and starts another on the same data. */
-  restart(): Promise<TestHub>
+  /** Stops the hub but not its proxy and servers, and starts another on the same data, with changed options for the authenticator where given. */
+  restart(authenticator?: ConfigInput['authenticator']): Promise<TestHub>
 }
 
 export interface TestHubOptions {
@@ -90,10 +90,11 @@ async function run(input: ConfigInput, dataDir: string, quickStart: boolean): Pr
       url: 'http://localhost/',
       fetch: socketFetch(join(dataDir, 'hub.sock')),
     }),
-    async restart() {
+    async restart(change = {}) {
       await hub.stop({ servers: false, proxy: false })
       isDone = true
-      return run(input, dataDir, quickStart)
+      const authenticator = { ...input.authenticator, ...change }
+      return run({ ...input, authenticator }, dataDir, quickStart)
     },
     async [Symbol.asyncDispose]() {
       if (isDone) return

@@ -5,10 +5,10 @@ const dark = matchMedia('(prefers-color-scheme: dark)')
 
 const themes = {
   dark: {
-    background: '#0f1319',
-    foreground: '#dbe2ea',
-    cursor: '#7db8f5',
-    selectionBackground: '#2b4a6b',
+    background: '#0f1518',
+    foreground: '#ebe8e1',
+    cursor: '#7fd1d1',
+    selectionBackground: '#24575b',
     black: '#39424e',
     red: '#ff8b82',
     green: '#7bd88f',
@@ -27,10 +27,10 @@ const themes = {
     brightWhite: '#ffffff',
   },
   light: {
-    background: '#ffffff',
-    foreground: '#1c2430',
-    cursor: '#0b5cad',
-    selectionBackground: '#bcd8f5',
+    background: '#fffdf9',
+    foreground: '#1c2327',
+    cursor: '#0b5d66',
+    selectionBackground: '#bfdedd',
     black: '#1c2430',
     red: '#b3261e',
     green: '#1a6b33',

@@ -22,6 +22,8 @@ import { temporaryFolder } from '../../support/folder.ts'
 import { until } from '../../support/until.ts'
 
 const forever = new Promise<never>(() => {})
+const rejectsWhenAborted = (signal: AbortSignal): Promise<never> =>
+  once(signal, 'abort').then(() => Promise.reject(signal.reason))
 const nothing = (): Promise<void> => Promise.resolve()
 const died: Exit = { cause: 'killed', code: null, message: 'it was killed' }
 
@@ -61,7 +63,7 @@ describe('a start', () => {
     const contexts: ServerContext[] = []
     const run = world.run((context) => {
       contexts.push(context)
-      return world.spawner({ start: () => forever })
+      return world.spawner({ start: rejectsWhenAborted })
     })
     void run.launch(nothing)
     await run.ended

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { type TestContext, describe, it } from 'node:test'
-import BetterSqlite3 from 'better-sqlite3'
+import { openSqlite } from '../../../hub/store/sqlite.ts'
 import { type Migration, migrations } from '../../../migrations/index.ts'
 import { backupDatabase, checkDatabase, openDatabase } from '../../../hub/store/database.ts'
 import { processStore } from '../../../hub/store/processes.ts'
@@ -22,7 +22,7 @@ describe('openDatabase', () => {
   it('copies the file, with what is only in its log, before it upgrades', async (t) => {
     const file = fresh(t)
     await using first = await openDatabase(file)
-    const reader = new BetterSqlite3(file)
+    const reader = openSqlite(file)
     t.after(() => reader.close())
     reader.exec('BEGIN; SELECT * FROM processes')
     await processStore(first).save('proxy', { identity: { pid: 42 } })
@@ -99,7 +99,7 @@ describe('an open database', () => {
     const file = fresh(t)
     await using database = await openDatabase(file)
     const processes = processStore(database)
-    const other = new BetterSqlite3(file)
+    const other = openSqlite(file)
     t.after(() => other.close())
     other.exec('BEGIN IMMEDIATE')
     const started = performance.now()
@@ -188,7 +188,7 @@ function pidsIn(file: string): number[] {
 }
 
 function rowsIn<Row>(file: string, query: string): Row[] {
-  const raw = new BetterSqlite3(file, { readonly: true })
+  const raw = openSqlite(file, { readonly: true })
   try {
     return raw.prepare(query).all() as Row[]
   } finally {
