@@ -105,7 +105,7 @@ describe('trouble with the database of a running hub', () => {
     const asked = new Traffic(test.origin)
     assert.equal((await asked.ask('ada', '')).by?.user, 'ada')
     kill(test.row('ada')?.pid ?? 0)
-    await until('its route goes', async () => (await asked.ask('ada', '')).status === 302, deadline)
+    await until('its route goes', async () => (await asked.ask('ada', '')).status === 424, deadline)
     other.exec('COMMIT')
     other.close()
 
