@@ -17,7 +17,8 @@ function childrenOf(pid: number | undefined): number[] {
 it('serves one port with several processes, all with the same table', async (t) => {
   await using target = await httpTarget((_request, response) => void response.end('here'))
   const [metricsPort = 0] = await freePorts(1)
-  const flags = ['--workers', '2', '--metrics-ip', '127.0.0.1', '--metrics-port', `${metricsPort}`]
+  const metrics = ['--metrics-ip', '127.0.0.1', '--metrics-port', `${metricsPort}`]
+  const flags = ['--workers', '2', '--drain-timeout', '20000', ...metrics]
   const proxy = await startProgram(t, name, { flags })
   assert.equal(childrenOf(proxy.child.pid).length, 2)
 
@@ -80,7 +81,7 @@ it('serves one port with several processes, all with the same table', async (t) 
     const exited = once(proxy.child, 'exit')
     proxy.child.kill('SIGTERM')
     await until('it accepts no more', () =>
-      ask(`${proxy.url}/later`).then(
+      ask(`${proxy.url}/later`, { signal: AbortSignal.timeout(1_000) }).then(
         () => false,
         () => true,
       ),
