@@ -82,6 +82,7 @@ class ForwardedUpgrade implements TargetEvents {
   upgraded(answer: TargetAnswer, target: Duplex, first: Buffer): void {
     const { socket, route } = this.#forwarding
     this.#release()
+    target.on('error', ignore)
     keepAlive(target)
     const relayed = relayedHeaders(answer.headers, answer.status)
     const head = headBytes(answer, [...relayed, 'Connection', 'Upgrade', 'Upgrade', 'websocket'])
@@ -138,7 +139,7 @@ class ForwardedUpgrade implements TargetEvents {
   }
 }
 
-/** Passes everything on both ways until one side ends; then the other does. */
+/** Passes everything on both ways until one side ends; then the other does. Errors are told by `close`. */
 function splice(client: Duplex, target: Duplex, route: Route): void {
   client.on('data', (chunk: Buffer) => {
     route.touch()
@@ -154,7 +155,6 @@ function splice(client: Duplex, target: Duplex, route: Route): void {
 
 /** What `from` says about its end and its pace, is said to `to`. */
 function endTogether(from: Duplex, to: Duplex): void {
-  from.on('error', ignore)
   from.on('drain', () => to.resume())
   from.once('end', () => {
     to.end()

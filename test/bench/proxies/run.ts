@@ -27,12 +27,12 @@ export async function measureProxies(
     }
     const names = proxies.map(({ name }) => name)
     const rows: Row[] = []
-    for (const { name, isRepeatable, run } of measures) {
-      note(`measuring the proxies: ${name}`)
+    for (const measure of measures) {
+      note(`measuring the proxies: ${measure.name}`)
       const found = new Map<string, (readonly Figure[])[]>(names.map((each) => [each, []]))
-      for (let round = isRepeatable && !isQuick ? 3 : 1; round > 0; round -= 1) {
+      for (let round = measure.isRepeatable && !isQuick ? 3 : 1; round > 0; round -= 1) {
         for (const proxy of proxies) {
-          found.get(proxy.name)?.push(await run({ proxy, helpers, isQuick }))
+          found.get(proxy.name)?.push(await measure.run({ proxy, helpers, isQuick }))
         }
       }
       rows.push(...rowsOf('proxy', names, found))

@@ -199,7 +199,8 @@ async function shake(port: number): Promise<Socket> {
   const socket = await opened(port)
   socket.write(`GET /ws HTTP/1.1\r\n${upgrade}\r\n${headers}\r\n\r\n`)
   const [head] = (await once(socket, 'data')) as [Buffer]
-  if (!head.toString('latin1').startsWith('HTTP/1.1 101 ')) throw new Error(`no handshake: ${head}`)
+  if (!head.toString('latin1').startsWith('HTTP/1.1 101 '))
+    throw new Error(`no handshake: ${head.toString()}`)
   return socket
 }
 
