@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { cutOff } from './cut-off.ts'
 import { relayedHeaders } from './request-passes.ts'
 import type { Route } from './routes.ts'
 import type {
@@ -116,9 +117,7 @@ class ForwardedUpgrade implements TargetEvents {
 
   /** Without a reset the end of the connection would look like the end of the answer. */
   broken(): void {
-    const { socket } = this.#forwarding
-    if (socket instanceof Socket) socket.resetAndDestroy()
-    socket.destroy()
+    cutOff(this.#forwarding.socket)
   }
 
   flush(): void {}
