@@ -257,8 +257,8 @@ async function readJson(request: IncomingMessage, limit: number): Promise<unknow
 
 /** The text of a body of at most `limit` bytes. Nothing of a longer one is kept. */
 async function readBody(request: IncomingMessage, limit: number): Promise<string> {
-  const tooLarge = new ApiError(413, `The body is larger than ${limit} bytes`)
-  if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge
+  const tooLarge = () => new ApiError(413, `The body is larger than ${limit} bytes`)
+  if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge()
   const chunks: Buffer[] = []
   let size = 0
   return new Promise((resolve, reject) => {
@@ -266,10 +266,12 @@ async function readBody(request: IncomingMessage, limit: number): Promise<string
       size += chunk.length
       if (size <= limit) return void chunks.push(chunk)
       chunks.length = 0
-      reject(tooLarge)
+      reject(tooLarge())
     })
     request.once('end', () => resolve(Buffer.concat(chunks).toString('utf8')))
-    request.once('close', () => reject(new ApiError(400, 'The body broke off')))
+    request.once('close', () => {
+      if (!request.complete) reject(new ApiError(400, 'The body broke off'))
+    })
   })
 }
 

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { cutOff } from './cut-off.ts'
 import { fieldOf, pairs } from './header-list.ts'
 import { relayedHeaders } from './request-passes.ts'
 import type { Route } from './routes.ts'
@@ -136,7 +137,7 @@ class Forwarded implements TargetEvents {
   broken(): void {
     const { response } = this.#forwarding
     // Where the end of the connection is the end of the answer, it must not look like one.
-    if (!response.chunkedEncoding && !this.#hasLength) response.socket?.resetAndDestroy()
+    if (!response.chunkedEncoding && !this.#hasLength) cutOff(response.socket)
     response.destroy()
   }
 

@@ -146,6 +146,8 @@ export class TargetConnection implements AnswerSink {
     socket.off('data', this.#read).off('end', this.#ended).off('close', this.#lost)
     socket.off('drain', this.#drained).off('timeout', this.#timedOut)
     exchange.events.upgraded(answer, socket, first)
+    // An open WebSocket holds nothing of its handshake.
+    socket.off('error', this.#lost)
   }
 
   pause(): void {
@@ -231,9 +233,13 @@ export class TargetConnection implements AnswerSink {
   /** Only while the connection is made: the timer never outlives it. */
   #limitConnect(ms: number): void {
     const timer = setTimeout(() => this.#lost(timedOut('could not be reached')), ms)
-    const clear = () => clearTimeout(timer)
-    this.#socket.once(this.#plan.target.secure ? 'secureConnect' : 'connect', clear)
-    this.#socket.once('close', clear)
+    const socket = this.#socket
+    const clear = () => {
+      clearTimeout(timer)
+      socket.off('close', clear)
+    }
+    socket.once(this.#plan.target.secure ? 'secureConnect' : 'connect', clear)
+    socket.once('close', clear)
   }
 }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { cutOff } from './cut-off.ts'
 import { relayedHeaders } from './request-passes.ts'
 import type { Route } from './routes.ts'
 import type {
@@ -82,6 +83,7 @@ class ForwardedUpgrade implements TargetEvents {
   upgraded(answer: TargetAnswer, target: Duplex, first: Buffer): void {
     const { socket, route } = this.#forwarding
     this.#release()
+    target.on('error', ignore)
     keepAlive(target)
     const relayed = relayedHeaders(answer.headers, answer.status)
     const head = headBytes(answer, [...relayed, 'Connection', 'Upgrade', 'Upgrade', 'websocket'])
@@ -115,9 +117,7 @@ class ForwardedUpgrade implements TargetEvents {
 
   /** Without a reset the end of the connection would look like the end of the answer. */
   broken(): void {
-    const { socket } = this.#forwarding
-    if (socket instanceof Socket) socket.resetAndDestroy()
-    socket.destroy()
+    cutOff(this.#forwarding.socket)
   }
 
   flush(): void {}
@@ -138,7 +138,7 @@ class ForwardedUpgrade implements TargetEvents {
   }
 }
 
-/** Passes everything on both ways until one side ends; then the other does. */
+/** Passes everything on both ways until one side ends; then the other does. Errors are told by `close`. */
 function splice(client: Duplex, target: Duplex, route: Route): void {
   client.on('data', (chunk: Buffer) => {
     route.touch()
@@ -154,7 +154,6 @@ function splice(client: Duplex, target: Duplex, route: Route): void {
 
 /** What `from` says about its end and its pace, is said to `to`. */
 function endTogether(from: Duplex, to: Duplex): void {
-  from.on('error', ignore)
   from.on('drain', () => to.resume())
   from.once('end', () => {
     to.end()

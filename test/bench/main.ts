@@ -25,15 +25,16 @@ async function main(): Promise<number> {
   const end = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => end.abort(`stopped by ${signal}`))
-  const most = options.isQuick ? limit.quick : limit.full
+  const alone = options.withProxies ? 2 : 1
+  const most = (options.isQuick ? limit.quick : limit.full) * alone
   const timer = setTimeout(() => end.abort(`not done within ${most / 1000} s`), most).unref()
   const note = (line: string): void => console.error(`bench: ${line}`)
-  const { contenders, rows } = await runBench(options, note, end.signal)
+  const { hubs, proxies } = await runBench(options, note, end.signal)
   clearTimeout(timer)
-  console.log(table(rows, contenders))
+  for (const run of [hubs, proxies]) if (run) console.log(table(run.rows, run.contenders))
   if (options.jsonFile !== null) {
     const machine = { node: process.version, cpus: cpus().length }
-    const content = { at: new Date().toISOString(), machine, contenders, rows }
+    const content = { at: new Date().toISOString(), machine, ...hubs, proxies }
     writeFileSync(options.jsonFile, `${JSON.stringify(content, null, 2)}\n`)
   }
   return 0

@@ -2,9 +2,12 @@ import { parseArgs } from 'node:util'
 import { BenchError } from './contender.ts'
 import type { RemoteOptions } from './hubs/remote.ts'
 import type { Subject } from './subject.ts'
+import { proxy } from './subjects/proxy.ts'
 
 export interface BenchOptions {
   readonly subjects: readonly Subject[]
+  /** Whether the proxy is measured alone, beside its own peers. */
+  readonly withProxies: boolean
   /** Measured in place of a Portico of our own. */
   readonly remote: RemoteOptions | null
   /** `if-installed` is the default: without it only ours is measured. */
@@ -37,6 +40,7 @@ export function readOptions(
   const { url, token = env['JUPYTERHUB_API_TOKEN'], user, peer } = values
   return {
     subjects: chosen(positionals, subjects),
+    withProxies: positionals.includes(proxy.name),
     remote: url === undefined ? null : remoteOf(url, token, user),
     peer: peer === undefined ? (url === undefined ? 'if-installed' : 'none') : peerOf(peer),
     isQuick: values.quick ?? false,
@@ -53,10 +57,11 @@ function parse(args: readonly string[]) {
 }
 
 function chosen(names: readonly string[], subjects: readonly Subject[]): readonly Subject[] {
-  const unknown = names.find((name) => !subjects.some((subject) => subject.name === name))
+  const known = [...subjects, proxy]
+  const unknown = names.find((name) => !known.some((subject) => subject.name === name))
   if (unknown !== undefined)
     throw new BenchError(
-      `there is no subject ${JSON.stringify(unknown)}; there are ${subjects.map(({ name }) => name).join(', ')}`,
+      `there is no subject ${JSON.stringify(unknown)}; there are ${known.map(({ name }) => name).join(', ')}`,
     )
   return names.length === 0 ? subjects : subjects.filter(({ name }) => names.includes(name))
 }
@@ -73,7 +78,9 @@ function peerOf(peer: string): 'none' | 'jupyterhub' {
 }
 
 export function helpText(subjects: readonly Subject[]): string {
-  const list = subjects.map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`).join('\n')
+  const list = [...subjects, proxy]
+    .map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`)
+    .join('\n')
   return `npm run bench -- [SUBJECT...] [FLAGS]
 
 Measures Portico beside JupyterHub on this machine, over loopback, in turns, and prints ratios.

@@ -5,6 +5,7 @@ import { remote } from './hubs/remote.ts'
 import { createLauncher, type Launcher } from './launcher.ts'
 import { type LoadGenerator, startLoadGenerator } from './load.ts'
 import type { BenchOptions } from './options.ts'
+import { measureProxies } from './proxies/run.ts'
 import { type Row, rowsOf } from './report.ts'
 import type { Figure, Subject } from './subject.ts'
 
@@ -18,6 +19,12 @@ export interface BenchRun {
   readonly rows: readonly Row[]
 }
 
+/** Hubs and proxies have peers of their own. */
+export interface BenchRuns {
+  readonly hubs: BenchRun | null
+  readonly proxies: BenchRun | null
+}
+
 /**
  * Measures everything that was asked for. Whatever happens, all that it started has ended when the
  * promise settles. `note` gets lines about what goes on.
@@ -27,18 +34,32 @@ export async function runBench(
   options: BenchOptions,
   note: (line: string) => void,
   signal: AbortSignal,
-): Promise<BenchRun> {
-  const contenders = contendersOf(options, note)
+): Promise<BenchRuns> {
   const load = startLoadGenerator()
   const launcher = createLauncher()
   const given = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(new BenchError(String(signal.reason))))
   })
   try {
-    return await Promise.race([given, measureAll(options, contenders, { load, launcher }, note)])
+    return await Promise.race([given, measureBoth(options, { load, launcher }, note, signal)])
   } finally {
     await Promise.all([load.stop(), launcher.close()])
   }
+}
+
+async function measureBoth(
+  options: BenchOptions,
+  tools: Tools,
+  note: (line: string) => void,
+  signal: AbortSignal,
+): Promise<BenchRuns> {
+  const { subjects, withProxies, isQuick } = options
+  const hubs =
+    subjects.length === 0
+      ? null
+      : await measureAll(options, contendersOf(options, note), tools, note)
+  const proxies = withProxies ? await measureProxies(tools.launcher, isQuick, note, signal) : null
+  return { hubs, proxies }
 }
 
 function contendersOf(

@@ -2,8 +2,8 @@ import type { BenchHub, Contender } from './contender.ts'
 import type { Launcher } from './launcher.ts'
 import type { LoadGenerator } from './load.ts'
 
-/** Less is better in `s`, `ms` and `MiB`; more is better in `1/s`. */
-export type Unit = 's' | 'ms' | 'MiB' | '1/s'
+/** More is better in `1/s`, less in all others. */
+export type Unit = 's' | 'ms' | 'us' | 'MiB' | 'KiB' | 'count' | '1/s'
 
 /** One measured number. `label` is the same for every hub and round. */
 export interface Figure {

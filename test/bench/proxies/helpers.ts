@@ -1,0 +1,40 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { BenchError } from '../contender.ts'
+import { ended, pinned } from './proxies.ts'
+import type { Traffic, TrafficResult } from './traffic.ts'
+
+/** The backend and the client of all proxies, together on the core that the proxies do not have. */
+export interface Helpers {
+  readonly target: URL
+  send(plan: Traffic): Promise<TrafficResult>
+  stop(): Promise<void>
+}
+
+type Reply = { readonly result: TrafficResult } | { readonly error: string }
+
+const patience = 120_000
+
+export async function startHelpers(): Promise<Helpers> {
+  const backend = program('backend.ts')
+  const traffic = program('traffic.ts')
+  const [port] = (await once(backend, 'message')) as [number]
+  return {
+    target: new URL(`http://127.0.0.1:${port}`),
+    async send(plan) {
+      const reply = once(traffic, 'message', { signal: AbortSignal.timeout(patience) })
+      traffic.send(plan)
+      const [message] = (await reply) as [Reply]
+      if ('error' in message) throw new BenchError(`${plan.kind}: ${message.error}`)
+      return message.result
+    },
+    stop: async () => void (await Promise.all([ended(backend), ended(traffic)])),
+  }
+}
+
+function program(name: string): ChildProcess {
+  const file = fileURLToPath(new URL(name, import.meta.url))
+  const [command, ...args] = pinned(1, [process.execPath, ...process.execArgv, file])
+  return spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+}

@@ -1,0 +1,212 @@
+import { once } from 'node:events'
+import { type Socket, connect } from 'node:net'
+
+/** What a client of a proxy is to do. All go to 127.0.0.1. */
+export type Traffic =
+  | { kind: 'get'; port: number; path: string; connections: number; seconds: number }
+  | { kind: 'up'; port: number; bytes: number }
+  | { kind: 'open'; port: number; count: number }
+  | { kind: 'close' }
+  | { kind: 'echo'; port: number; connections: number; bytes: number; seconds: number }
+  | { kind: 'abort'; port: number; count: number }
+
+/** `count` is of requests, messages or connections; p99 in milliseconds. */
+export interface TrafficResult {
+  readonly count: number
+  readonly seconds: number
+  readonly p99: number
+}
+
+const headers = [
+  'Host: hub.test',
+  'User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0',
+  'Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8',
+  'Accept-Language: en-GB,en;q=0.5',
+  'Accept-Encoding: gzip, deflate',
+  'Cookie: _xsrf=2|1234|abcdef; jupyterhub-session-id=0123456789abcdef',
+].join('\r\n')
+const upgrade =
+  'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='
+
+const held: Socket[] = []
+
+process.on('message', (plan: Traffic) => {
+  const began = performance.now()
+  run(plan).then(
+    ({ count, latencies = [] }) => {
+      latencies.sort((left, right) => left - right)
+      const seconds = (performance.now() - began) / 1000
+      const p99 = latencies[Math.floor(latencies.length * 0.99)] ?? 0
+      process.send?.({ result: { count, seconds, p99 } })
+    },
+    (error: unknown) => process.send?.({ error: String(error) }),
+  )
+})
+process.on('disconnect', () => process.exit())
+
+interface Done {
+  readonly count: number
+  readonly latencies?: number[]
+}
+
+function run(plan: Traffic): Promise<Done> {
+  switch (plan.kind) {
+    case 'get':
+      return get(plan)
+    case 'up':
+      return up(plan)
+    case 'open':
+      return open(plan)
+    case 'close':
+      return close()
+    case 'echo':
+      return echo(plan)
+    case 'abort':
+      return abort(plan)
+  }
+}
+
+async function get({ port, path, connections, seconds }: Traffic & { kind: 'get' }): Promise<Done> {
+  const request = Buffer.from(`GET ${path} HTTP/1.1\r\n${headers}\r\n\r\n`)
+  const deadline = performance.now() + seconds * 1000
+  const latencies: number[] = []
+  const loop = async (): Promise<void> => {
+    const socket = await opened(port)
+    do {
+      const sent = performance.now()
+      socket.write(request)
+      await answered(socket)
+      latencies.push(performance.now() - sent)
+    } while (performance.now() < deadline)
+    socket.destroy()
+  }
+  await Promise.all(Array.from({ length: connections }, loop))
+  return { count: latencies.length, latencies }
+}
+
+/** Resolves once a whole answer with a length has arrived. */
+function answered(socket: Socket): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let left = -1
+    const finish = (error?: Error): void => {
+      socket.off('data', take).off('close', lost)
+      if (error) reject(error)
+      else resolve()
+    }
+    const lost = (): void => finish(new Error('a connection was closed'))
+    const take = (chunk: Buffer): void => {
+      if (left < 0) {
+        const end = chunk.indexOf('\r\n\r\n')
+        const head = chunk.toString('latin1', 0, end + 2)
+        const length = /content-length: *(\d+)\r\n/i.exec(head)?.[1]
+        if (!head.startsWith('HTTP/1.1 200 ') || length === undefined) {
+          return finish(new Error(`the answer was ${JSON.stringify(head)}`))
+        }
+        left = Number(length) + end + 4
+      }
+      left -= chunk.length
+      if (left <= 0) finish()
+    }
+    socket.on('data', take).on('close', lost)
+  })
+}
+
+async function up({ port, bytes }: Traffic & { kind: 'up' }): Promise<Done> {
+  const socket = await opened(port)
+  socket.write(`POST /up HTTP/1.1\r\n${headers}\r\nContent-Length: ${bytes}\r\n\r\n`)
+  const piece = Buffer.alloc(256 * 1024, 'x')
+  const answer = answered(socket)
+  for (let left = bytes; left > 0; left -= piece.length) {
+    const isAll = socket.write(left < piece.length ? piece.subarray(0, left) : piece)
+    if (!isAll) await once(socket, 'drain')
+  }
+  await answer
+  socket.destroy()
+  return { count: 1 }
+}
+
+async function open({ port, count }: Traffic & { kind: 'open' }): Promise<Done> {
+  for (let i = 0; i < count; i += 50) {
+    held.push(
+      ...(await Promise.all(Array.from({ length: Math.min(50, count - i) }, () => shake(port)))),
+    )
+  }
+  return { count }
+}
+
+async function close(): Promise<Done> {
+  const sockets = held.splice(0)
+  await Promise.all(
+    sockets.map((socket) => {
+      const closed = once(socket, 'close')
+      socket.destroy()
+      return closed
+    }),
+  )
+  return { count: sockets.length }
+}
+
+async function echo(plan: Traffic & { kind: 'echo' }): Promise<Done> {
+  const deadline = performance.now() + plan.seconds * 1000
+  const message = Buffer.alloc(plan.bytes, 'x')
+  const latencies: number[] = []
+  const loop = async (): Promise<void> => {
+    const socket = await shake(plan.port)
+    let sent = 0
+    let left = 0
+    await new Promise<void>((resolve) => {
+      const send = (): void => {
+        left = plan.bytes
+        sent = performance.now()
+        socket.write(message)
+      }
+      socket.on('data', (chunk: Buffer) => {
+        left -= chunk.length
+        if (left > 0) return
+        const now = performance.now()
+        latencies.push(now - sent)
+        if (now < deadline) send()
+        else resolve()
+      })
+      send()
+    })
+    socket.destroy()
+  }
+  await Promise.all(Array.from({ length: plan.connections }, loop))
+  return { count: latencies.length, latencies }
+}
+
+/** Half requests, half handshakes that are never answered; half end orderly, half by reset. */
+async function abort({ port, count }: Traffic & { kind: 'abort' }): Promise<Done> {
+  for (let i = 0; i < count; i += 250) {
+    const sockets = await Promise.all(Array.from({ length: 250 }, () => opened(port)))
+    await Promise.all(
+      sockets.map(async (socket, at) => {
+        const asks = at % 2 === 0 ? '' : `${upgrade}\r\n`
+        socket.write(`GET /silent HTTP/1.1\r\n${asks}${headers}\r\n\r\n`)
+        await new Promise(setImmediate)
+        const closed = once(socket, 'close')
+        if (at % 4 < 2) socket.destroy()
+        else socket.resetAndDestroy()
+        await closed
+      }),
+    )
+  }
+  return { count }
+}
+
+async function shake(port: number): Promise<Socket> {
+  const socket = await opened(port)
+  socket.write(`GET /ws HTTP/1.1\r\n${upgrade}\r\n${headers}\r\n\r\n`)
+  const [head] = (await once(socket, 'data')) as [Buffer]
+  if (!head.toString('latin1').startsWith('HTTP/1.1 101 '))
+    throw new Error(`no handshake: ${head.toString()}`)
+  return socket
+}
+
+async function opened(port: number): Promise<Socket> {
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+  await once(socket, 'connect')
+  socket.on('error', () => {})
+  return socket
+}
