@@ -19,6 +19,7 @@ const debianPackages = [
   'jupyter-notebook',
   'python3-ipykernel',
   'chromium',
+  'openssl',
   'util-linux',
 ]
 const concurrency = 2

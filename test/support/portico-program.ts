@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -115,9 +115,11 @@ export async function startPortico(site: Site, ...args: readonly string[]): Prom
   const child = spawn(file, all, { cwd: site.cwd, env: environment })
   const program = new Program(child)
   site.programs.push(program)
+  const isQuickStart = !existsSync(join(site.cwd, 'portico.config.json'))
+  const lastWords = isQuickStart ? 'config init\n' : ' runs at '
   await until(
     'Portico runs',
-    () => program.out.includes(' runs at ') || child.exitCode !== null,
+    () => program.out.includes(lastWords) || child.exitCode !== null,
     30_000,
   )
   return program
