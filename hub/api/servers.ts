@@ -2,7 +2,7 @@ import type { Request, Response, Router } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
 import { endsWithin } from '../../packages/core/promises.ts'
 import type { Json } from '../../packages/core/spawner.ts'
-import type { ProgressEvent } from '../domain/progress.ts'
+import { failedEvent, type ProgressEvent, readyEvent } from '../domain/progress.ts'
 import type { ServerRun } from '../domain/server-run.ts'
 import type { LastExit } from '../domain/server-state.ts'
 import type { Servers } from '../domain/servers.ts'
@@ -159,25 +159,17 @@ async function follow(
     return
   }
   await Promise.race([run.settled, closed(signal)])
-  if (run.state.kind === 'ready')
-    send(res, {
-      progress: 100,
-      ready: true,
-      message: `Server ready at ${url}`,
-      html_message: `Server ready at <a href="${url}">${url}</a>`,
-      url,
-    })
-  else send(res, lastEvent(null) ?? { progress: 100, failed: true, message: 'Server is stopping' })
+  send(
+    res,
+    run.state.kind === 'ready'
+      ? readyEvent(url)
+      : { progress: 100, failed: true, message: 'Server is stopping' },
+  )
 }
 
 /** The one event about a start that is over; null when there is nothing to tell. */
 function lastEvent(exit: LastExit | null): ProgressEvent | null {
-  if (!exit || exit.cause === 'stopped') return null
-  return {
-    progress: 100,
-    failed: true,
-    message: exit.cause === 'cancelled' ? 'Spawn cancelled' : `Spawn failed: ${exit.message}`,
-  }
+  return exit && exit.cause !== 'stopped' ? failedEvent(exit) : null
 }
 
 function send(res: Response, event: ProgressEvent): void {

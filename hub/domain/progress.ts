@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import type { Exit } from '../../packages/core/spawner.ts'
 
 /** One line of a start, as the progress stream sends it (wire section 4). */
 export interface ProgressEvent {
@@ -52,4 +53,21 @@ export class Progress {
     this.#times.push(new Date().toISOString())
     this.#news.dispatchEvent(new Event('news'))
   }
+}
+
+/** The last event of a start that went well; `url` is the server's path. */
+export function readyEvent(url: string): ProgressEvent {
+  return {
+    progress: 100,
+    ready: true,
+    message: `Server ready at ${url}`,
+    html_message: `Server ready at <a href="${url}">${url}</a>`,
+    url,
+  }
+}
+
+/** The last event of a start that did not. */
+export function failedEvent({ cause, message }: Pick<Exit, 'cause' | 'message'>): ProgressEvent {
+  const text = cause === 'cancelled' ? 'Spawn cancelled' : `Spawn failed: ${message}`
+  return { progress: 100, failed: true, message: text }
 }

@@ -11,7 +11,8 @@ import {
 } from '../../packages/core/spawner.ts'
 import type { Log } from '../log.ts'
 import type { ServerStore, StoredServer } from '../store/servers.ts'
-import { Progress } from './progress.ts'
+import { cancelledExit, isPlanned, restartedExit, stoppedExit, timeoutExit } from './exits.ts'
+import { failedEvent, Progress, readyEvent } from './progress.ts'
 import { waitForHttp } from './readiness.ts'
 import { redactLines } from './redact.ts'
 import type { Routes } from './routes.ts'
@@ -417,47 +418,6 @@ export class ServerRun {
     this.#deps.log.warn(`server ${userName}/${name}: ${message}`, { error })
   }
 }
-
-/** Jupyter servers also end by themselves, without failure, when they are idle or told so. */
-function isPlanned({ cause, code }: Exit): boolean {
-  return cause === 'stopped' || code === 0
-}
-
-const stoppedExit: Exit = { cause: 'stopped', code: null, message: 'the server was stopped' }
-
-const cancelledExit: Exit = {
-  cause: 'cancelled',
-  code: null,
-  message: 'the start was cancelled',
-}
-
-const restartedExit: Exit = {
-  cause: 'hub-restarted',
-  code: null,
-  message: 'the hub was restarted before the server was up; start it again',
-}
-
-const timeoutExit = (seconds: number): Exit => ({
-  cause: 'timeout',
-  code: null,
-  message: `the server was not up within ${seconds} seconds. It may just be slow (an admin can raise spawner.startTimeout), or it hangs: see its log`,
-})
-
-const readyEvent = (url: string) =>
-  ({
-    progress: 100,
-    ready: true,
-    message: `Server ready at ${url}`,
-    html_message: `Server ready at <a href="${url}">${url}</a>`,
-    url,
-  }) as const
-
-const failedEvent = (exit: Exit) =>
-  ({
-    progress: 100,
-    failed: true,
-    message: exit.cause === 'cancelled' ? 'Spawn cancelled' : `Spawn failed: ${exit.message}`,
-  }) as const
 
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

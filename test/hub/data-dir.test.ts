@@ -35,10 +35,10 @@ function refused(path: string, message: RegExp): void {
 }
 
 describe('the data directory is', () => {
-  const base = { env: {}, home: '/home/ada', cwd: '/work', isRoot: false }
+  const base = { env: {}, home: '/home/ada', cwd: '/here', isRoot: false }
 
   test('the flag, else the config, else a state directory, and never the working directory', () => {
-    assert.equal(chooseDataDir({ ...base, flag: 'x', configured: '/y' }), '/work/x')
+    assert.equal(chooseDataDir({ ...base, flag: 'x', configured: '/y' }), '/here/x')
     assert.equal(chooseDataDir({ ...base, configured: '/y' }), '/y')
     assert.equal(chooseDataDir(base), '/home/ada/.local/state/portico')
     assert.equal(chooseDataDir({ ...base, isRoot: true }), '/var/lib/portico')
