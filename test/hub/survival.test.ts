@@ -89,7 +89,7 @@ describe('a proxy that is killed', () => {
     const traffic = new Traffic(test.origin)
     traffic.run(users, ['', 'extra/', 'ada/', 'user/bob/'], 5)
     for (let round = 0; round < 3; round += 1) {
-      const [pid = 0] = test.proxyPids()
+      const pid = await theProxy(test)
       kill(pid)
       await until('it is down', () => !runs(pid), deadline)
       const since = traffic.answers.length
@@ -120,11 +120,11 @@ describe('a proxy that is killed', () => {
     const asked = new Traffic(test.origin)
     await test.end('SIGKILL')
     await test.start()
-    const [adopted = 0] = test.proxyPids()
+    const adopted = await theProxy(test)
     kill(adopted)
     await until('it is back', async () => (await asked.ask('ada', '')).status === 200, 15_000)
 
-    const [restarted = 0] = test.proxyPids()
+    const restarted = await theProxy(test)
     await test.end('SIGKILL')
     kill(restarted)
     await until('it has ended', () => !runs(restarted), deadline)
@@ -141,4 +141,9 @@ function leftovers(test: HubProcess): readonly unknown[] {
       `SELECT '${table}' AS what, ${table}.id FROM ${table} JOIN servers ON servers.id = server_id WHERE state = 'stopped'`,
     ),
   )
+}
+
+/** The proxy that runs, once it does: one that was killed just now has a moment to come back. */
+function theProxy(test: HubProcess): Promise<number> {
+  return until('a proxy runs', () => test.proxyPids()[0] ?? 0, deadline)
 }

@@ -255,7 +255,9 @@ export default {
   }
 }
 
+/** Throws for 0, which would be the whole process group of the test. */
 export function kill(pid: number, signal: NodeJS.Signals = 'SIGKILL'): void {
+  if (pid < 2) throw new Error('there is no process to kill')
   try {
     process.kill(pid, signal)
   } catch (error) {
