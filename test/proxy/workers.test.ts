@@ -56,6 +56,7 @@ it('serves one port with several processes, all with the same table', async (t) 
 
   await t.test('one that dies is replaced, with the whole table', async () => {
     const [first = 0] = childrenOf(proxy.child.pid)
+    assert.ok(first > 1)
     process.kill(first, 'SIGKILL')
     await until('another one is there', () => {
       const children = childrenOf(proxy.child.pid)
