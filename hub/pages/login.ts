@@ -1,10 +1,11 @@
 import type { Request, Response, Router } from 'express'
-import { HubError } from '../../packages/core/errors.ts'
+import { describeError, HubError } from '../../packages/core/errors.ts'
 import type { Authenticator } from '../../packages/core/authenticator.ts'
 import type { Login } from '../domain/login.ts'
 import { safeNext } from '../domain/next-url.ts'
 import type { Servers } from '../domain/servers.ts'
 import type { User } from '../domain/users.ts'
+import type { Log } from '../log.ts'
 import { contextOf, type LoginCookies } from '../request.ts'
 import { strictRouter } from '../router.ts'
 import type { Pages } from './page.ts'
@@ -13,6 +14,7 @@ export interface LoginPagesDeps {
   readonly pages: Pages
   readonly login: Login
   readonly cookies: LoginCookies
+  readonly log: Log
   readonly servers: Servers
   readonly authenticator: Authenticator
   readonly options: {
@@ -146,7 +148,10 @@ async function logOut(deps: LoginPagesDeps, req: Request, res: Response): Promis
   cookies.clear(req, res)
   if (caller?.user && caller.proof.kind === 'session') {
     await login.end(caller.user, caller.proof.session, contextOf(req).peer)
-    if (options.shutdownOnLogout) void servers.stopAllOf(caller.user).catch(() => {})
+    if (options.shutdownOnLogout)
+      servers.stopAllOf(caller.user).catch((error: unknown) => {
+        deps.log.error('servers could not be stopped at logout', { error: describeError(error) })
+      })
   }
   res.redirect(authenticator.logoutUrl ?? `${pages.urls.hubPrefix}login`)
 }
