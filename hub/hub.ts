@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { authenticators } from '../authenticators/index.ts'
-import { describeError, HubError } from '../packages/core/errors.ts'
+import { HubError } from '../packages/core/errors.ts'
 import { defaultRoles } from '../packages/core/scopes.ts'
 import { nameKey } from '../packages/core/slug.ts'
 import type { Proxy } from '../packages/core/proxy.ts'
@@ -10,6 +10,7 @@ import { configurableHttpProxy } from '../proxy/client.ts'
 import { embeddedCommand, isEmbeddedCommand, settleCommand, spawners } from '../spawners/index.ts'
 import type { HubControl } from './api/hub.ts'
 import { type AppParts, createApp, createSocketApp } from './app.ts'
+import { recordAudit } from './audit-trail.ts'
 import type { Config, Drivers } from './config.ts'
 import { createAccess } from './domain/access.ts'
 import { Activity } from './domain/activity.ts'
@@ -21,7 +22,7 @@ import { createTokens } from './domain/tokens.ts'
 import { type HubUrls, hubUrls } from './domain/urls.ts'
 import { createUsers } from './domain/users.ts'
 import { createXsrf } from './domain/xsrf.ts'
-import { createEvents, type Events } from './events.ts'
+import { createEvents } from './events.ts'
 import { startJobs } from './jobs.ts'
 import { close, listen, listenOnSocket } from './listeners.ts'
 import { createLog, type Log } from './log.ts'
@@ -175,7 +176,7 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
   const ended = await sessions.deleteOfOtherKeys(secrets.cookieKeyId)
   if (ended > 0) log.warn(`the cookie secret has changed: ${ended} logins have ended`)
   const events = createEvents()
-  recordAudit(events, auditStore(database), log, clock)
+  recordAudit({ events, audit: auditStore(database), log, clock })
   const blocked = new Set(config.authenticator.base.blockedUsers.map(nameKey))
   const access = createAccess({ users, tokens, sessions, clock, blocked })
   const resolution = config.hub.activityResolution
@@ -205,28 +206,6 @@ async function makeFirstAdmins(
 ): Promise<void> {
   for (const name of new Set([...hub.adminUsers, ...authenticator.base.adminUsers]))
     if (!(await users.create(name, { admin: true, now: clock() }))) await users.setAdmin(name, true)
-}
-
-function recordAudit(
-  events: Events,
-  audit: ReturnType<typeof auditStore>,
-  log: Log,
-  clock: () => Date,
-): void {
-  events.on(({ kind, user, ...rest }) => {
-    const { peer, by, ...detail } = { peer: null, by: null, ...rest } as Record<
-      string,
-      string | null
-    >
-    audit
-      .append(
-        { action: kind, actor: by ?? null, target: user, peer: peer ?? null, detail },
-        clock(),
-      )
-      .catch((error: unknown) =>
-        log.warn('an audit event was not written', { error: describeError(error) }),
-      )
-  })
 }
 
 /** The proxy, and the table that it is to follow; the hub itself is the first entry. */

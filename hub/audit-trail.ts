@@ -1,0 +1,53 @@
+import { describeError } from '../packages/core/errors.ts'
+import type { Events, HubEvent } from './events.ts'
+import type { Log } from './log.ts'
+import type { AuditEvent, AuditStore } from './store/audit.ts'
+
+/** Steps on the way to something that is recorded itself. */
+const passing: ReadonlySet<HubEvent['kind']> = new Set([
+  'server-starting',
+  'server-stopping',
+  'server-adopted',
+])
+
+/** Writes what happens into the audit table; what cannot be written is a line in the log. */
+export function recordAudit({
+  events,
+  audit,
+  log,
+  clock,
+}: {
+  readonly events: Events
+  readonly audit: AuditStore
+  readonly log: Log
+  readonly clock: () => Date
+}): void {
+  events.on((event) => {
+    if (passing.has(event.kind)) return
+    audit
+      .append(auditEvent(event), clock())
+      .catch((error: unknown) =>
+        log.warn('an audit event was not written', { error: describeError(error) }),
+      )
+  })
+}
+
+function auditEvent(event: HubEvent): AuditEvent {
+  const facts: Readonly<Record<string, string | boolean | readonly string[] | undefined>> = {
+    ...event,
+  }
+  const { kind: _kind, user, group, service, by, peer, ...rest } = facts
+  const text = (value: unknown): string | null => (typeof value === 'string' ? value : null)
+  return {
+    action: event.kind,
+    actor: text(by),
+    target: text(user) ?? text(group) ?? text(service),
+    peer: text(peer),
+    detail: Object.fromEntries(
+      Object.entries(rest).map(([name, value]) => [
+        name,
+        typeof value === 'object' ? value.join(', ') : (value ?? null),
+      ]),
+    ),
+  }
+}
