@@ -14,6 +14,7 @@ import { recordAudit } from './audit-trail.ts'
 import type { Config, Drivers } from './config.ts'
 import { createAccess } from './domain/access.ts'
 import { Activity } from './domain/activity.ts'
+import { Changes } from './domain/changes.ts'
 import { createLogin } from './domain/login.ts'
 import { createOauthProvider } from './domain/oauth-provider.ts'
 import { Routes } from './domain/routes.ts'
@@ -178,7 +179,8 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
   const events = createEvents()
   recordAudit({ events, audit: auditStore(database), log, clock })
   const blocked = new Set(config.authenticator.base.blockedUsers.map(nameKey))
-  const access = createAccess({ users, tokens, sessions, clock, blocked })
+  const changes = new Changes()
+  const access = createAccess({ users, tokens, sessions, roles, changes, clock, blocked })
   const resolution = config.hub.activityResolution
   const activity = new Activity({ users, servers: serverRows, tokens, log, resolution })
   const { driver, options } = config.authenticator
@@ -192,6 +194,7 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
     oauth,
     events,
     access,
+    changes,
     activity,
     authenticator,
     clock,

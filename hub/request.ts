@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Request, RequestHandler, Response } from 'express'
 import { HubError } from '../packages/core/errors.ts'
-import type { Access, Caller } from './domain/access.ts'
+import { type Access, type Caller, userOf } from './domain/access.ts'
 import type { Activity } from './domain/activity.ts'
 import type { LoggedIn } from './domain/login.ts'
 import { signValue, verifyValue } from './domain/signed-values.ts'
@@ -73,12 +73,13 @@ export function createRequests(deps: RequestDeps): Requests {
   const loginCookie = deps.hostPrefix ? '__Host-jupyterhub-hub-login' : 'jupyterhub-hub-login'
 
   const noteUse = (caller: Caller | null): Caller | null => {
-    if (!caller?.user) return caller
+    if (!caller) return null
     const now = clock()
     const { proof } = caller
+    const user = userOf(caller)
     if (proof.kind === 'token') deps.activity.token(proof.token.id, now)
-    if (proof.kind !== 'token' || proof.token.serverId === null)
-      deps.activity.user(caller.user.id, now)
+    if (user && (proof.kind !== 'token' || proof.token.serverId === null))
+      deps.activity.user(user.id, now)
     return caller
   }
 

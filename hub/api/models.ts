@@ -112,6 +112,6 @@ export function tokenModel(token: ListedToken, user: User, lastActivityAt: Date 
     expires_at: time(token.expiresAt),
     note: token.note,
     session_id: token.browserSessionId,
-    oauth_client: token.client ?? 'JupyterHub',
+    oauth_client: token.client?.description ?? 'JupyterHub',
   }
 }

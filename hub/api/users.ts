@@ -2,7 +2,7 @@ import type { Request, Router } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
 import { filtersOf } from '../../packages/core/scopes.ts'
 import { z } from 'zod'
-import type { Caller } from '../domain/access.ts'
+import { type Caller, isAdmin, userOf } from '../domain/access.ts'
 import type { Activity } from '../domain/activity.ts'
 import type { Servers } from '../domain/servers.ts'
 import type { HubUrls } from '../domain/urls.ts'
@@ -143,7 +143,7 @@ function serveChanges(router: Router, deps: UsersApiDeps): void {
       user: req.params.user,
     })
     const user = await users.byName(req.params.user)
-    if (caller.user?.id === user.id)
+    if (userOf(caller)?.id === user.id)
       throw new HubError('invalid_request', 'Cannot delete yourself!')
     if (user.admin) checkAdminGrant(caller, true)
     await users.delete(user, caller.name)
@@ -157,7 +157,7 @@ function ignored(...names: readonly string[]) {
 }
 
 function checkAdminGrant(caller: Caller, admin: boolean): void {
-  if (admin && caller.proof.kind !== 'socket' && !caller.user?.admin)
+  if (admin && !isAdmin(caller))
     throw new HubError('forbidden', 'only an admin can make, change or delete an admin')
 }
 
@@ -222,17 +222,24 @@ async function model(deps: UsersApiDeps, user: User, caller: Caller) {
 
 /** The caller as `GET /user` shows them: always with name and groups, and what they may do (wire section 2.2). */
 async function selfModel(deps: UsersApiDeps, caller: Caller) {
-  const { user, proof, scopes } = caller
+  const { owner, proof, scopes } = caller
   const shown = [...scopes].toSorted()
-  if (!user) return { kind: 'operator', name: caller.name, scopes: shown }
+  const token = proof.kind === 'token' ? proof.token : null
+  const credential = {
+    token_id: token && `a${token.id}`,
+    session_id: token && token.browserSessionId,
+    scopes: shown,
+  }
+  if (owner.kind === 'operator') return { kind: 'operator', name: caller.name, scopes: shown }
+  if (owner.kind === 'service')
+    return { kind: 'service', name: caller.name, admin: owner.service.admin, ...credential }
+  const { user } = owner
   const identify = [`read:users:name!user=${user.name}`, `read:users:groups!user=${user.name}`]
   const seen = { ...caller, scopes: new Set([...scopes, ...identify]) }
   const facts = await factsOf(deps, user)
   return {
     ...userModel(facts, seen, { urls: deps.urls, includeStopped: false }),
-    token_id: proof.kind === 'token' ? `a${proof.token.id}` : null,
-    session_id: proof.kind === 'token' ? proof.token.browserSessionId : null,
-    scopes: shown,
+    ...credential,
   }
 }
 

@@ -1,5 +1,6 @@
 import {
   type Resource,
+  type ScopeOwner,
   allows,
   expandScopes,
   holdsAny,
@@ -7,9 +8,13 @@ import {
 } from '../../packages/core/scopes.ts'
 import { HubError } from '../../packages/core/errors.ts'
 import { nameKey } from '../../packages/core/slug.ts'
+import type { Grant, RoleStore } from '../store/roles.ts'
 import type { Session, SessionStore } from '../store/sessions.ts'
-import { type Token, type TokenStore, hashSecret } from '../store/tokens.ts'
+import { type ServiceIdentity, type Token, type TokenStore, hashSecret } from '../store/tokens.ts'
 import type { User, UserStore } from '../store/users.ts'
+import type { Changes, Moment } from './changes.ts'
+
+export type { ServiceIdentity } from '../store/tokens.ts'
 
 /** How a caller proved who they are. `socket` is the hub's own unix socket: the operator of this machine. */
 export type Proof =
@@ -17,31 +22,60 @@ export type Proof =
   | { readonly kind: 'token'; readonly token: Token }
   | { readonly kind: 'socket' }
 
+/** Whose rights count. The operator is whoever can open the hub's own socket. */
+export type Owner =
+  | { readonly kind: 'user'; readonly user: User }
+  | { readonly kind: 'service'; readonly service: ServiceIdentity }
+  | { readonly kind: 'operator' }
+
 /** Who is calling, and what they may do: `scopes` is expanded. */
 export interface Caller {
-  /** Null for the operator on the hub's socket. */
-  readonly user: User | null
+  readonly owner: Owner
   readonly name: string
   readonly groups: readonly string[]
+  /** Names of the owner's own roles. */
   readonly roles: readonly string[]
   readonly scopes: ReadonlySet<string>
   readonly proof: Proof
 }
 
-/** Turns cookies and tokens into callers. Answers come from memory until something about the user changes. */
+/** The user who is calling; null for services, the operator and strangers. */
+export function userOf(caller: Pick<Caller, 'owner'> | null): User | null {
+  return caller?.owner.kind === 'user' ? caller.owner.user : null
+}
+
+/** Whether the owner carries the mark `admin`, where the wire asks for that and not for a scope (CVE-2024-41942). */
+export function isAdmin({ owner }: Pick<Caller, 'owner'>): boolean {
+  switch (owner.kind) {
+    case 'user':
+      return owner.user.admin
+    case 'service':
+      return owner.service.admin
+    case 'operator':
+      return true
+  }
+}
+
+/** What an owner has now, and where it comes from. */
+export interface Rights {
+  readonly grants: readonly Grant[]
+  /** Names of the owner's own roles. */
+  readonly roles: readonly string[]
+  readonly groups: readonly string[]
+  /** Expanded. */
+  readonly scopes: ReadonlySet<string>
+}
+
+/** Turns cookies and tokens into callers. Answers come from memory until something about the owner changes. */
 export interface Access {
   ofToken(secret: string): Promise<Caller | null>
   ofSession(secret: string): Promise<Caller | null>
   /** Somebody with full rights who is no user: whoever can open the hub's own socket. */
   operator(): Caller
-  /** Expanded scopes of a user by their roles. */
-  scopesOf(user: User): Promise<ReadonlySet<string>>
+  rightsOf(owner: Owner): Promise<Rights>
   groupsOf(userName: string): Promise<readonly string[]>
-  /** What each token of this user allows now: expanded, and no more than the user holds. */
-  effectiveScopes(user: User): Promise<(token: Token) => ReadonlySet<string>>
-  /** Must follow every change of the user's rights, tokens or sessions; the next request sees it. */
-  forget(userId: number): void
-  forgetAll(): void
+  /** What each token of this owner allows now: expanded, and no more than the owner holds. */
+  effectiveScopes(owner: Owner): Promise<(token: Token) => ReadonlySet<string>>
 }
 
 /** Scopes that only say who the owner is; every token of a user carries them. */
@@ -67,6 +101,8 @@ export interface AccessDeps {
   readonly users: UserStore
   readonly tokens: TokenStore
   readonly sessions: SessionStore
+  readonly roles: RoleStore
+  readonly changes: Changes
   readonly clock: () => Date
   /** Keys of the names that the config blocks: their tokens and sessions are worth nothing. */
   readonly blocked?: ReadonlySet<string>
@@ -78,29 +114,32 @@ export function createAccess(deps: AccessDeps): Access {
 
 class CachedAccess implements Access {
   readonly #deps: AccessDeps
-  readonly #kept = new KeptCallers()
+  readonly #kept: KeptCallers
 
   constructor(deps: AccessDeps) {
     this.#deps = deps
+    this.#kept = new KeptCallers(deps.changes)
   }
 
   ofToken(secret: string): Promise<Caller | null> {
     return this.#resolve(`token ${hashSecret(secret)}`, async (now) => {
       const token = await this.#deps.tokens.find(secret, now)
-      return token && this.#callerOf(token.userId, { kind: 'token', token })
+      const owner = token && (await this.#ownerOf(token))
+      return owner && this.#callerOf(owner, { kind: 'token', token })
     })
   }
 
   ofSession(secret: string): Promise<Caller | null> {
     return this.#resolve(`session ${hashSecret(secret)}`, async (now) => {
       const session = await this.#deps.sessions.find(secret, now)
-      return session && this.#callerOf(session.userId, { kind: 'session', session })
+      const user = session && (await this.#user(session.userId))
+      return user && this.#callerOf({ kind: 'user', user }, { kind: 'session', session })
     })
   }
 
   operator(): Caller {
     return {
-      user: null,
+      owner: { kind: 'operator' },
       name: 'operator',
       groups: [],
       roles: ['admin'],
@@ -109,13 +148,29 @@ class CachedAccess implements Access {
     }
   }
 
-  async scopesOf(user: User): Promise<ReadonlySet<string>> {
-    return (await this.#rightsOf(user)).owned
+  async rightsOf(owner: Owner): Promise<Rights> {
+    const { users, roles, clock } = this.#deps
+    switch (owner.kind) {
+      case 'user': {
+        const { id, name } = owner.user
+        const [grants, groups] = await Promise.all([
+          roles.grantsOfUser(id, clock()),
+          users.groupsOf(id),
+        ])
+        return rights(grants, groups, { userName: name })
+      }
+      case 'service': {
+        const { id, name } = owner.service
+        return rights(await roles.grantsOfService(id), [], { serviceName: name })
+      }
+      case 'operator':
+        return { grants: [], groups: [], roles: ['admin'], scopes: this.operator().scopes }
+    }
   }
 
-  async effectiveScopes(user: User): Promise<(token: Token) => ReadonlySet<string>> {
-    const { groups, owned } = await this.#rightsOf(user)
-    return (token) => tokenScopes(token, user, owned, groups)
+  async effectiveScopes(owner: Owner): Promise<(token: Token) => ReadonlySet<string>> {
+    const held = await this.rightsOf(owner)
+    return (token) => tokenScopes(token, owner, held)
   }
 
   async groupsOf(userName: string): Promise<readonly string[]> {
@@ -123,89 +178,104 @@ class CachedAccess implements Access {
     return user ? this.#deps.users.groupsOf(user.id) : []
   }
 
-  forget(userId: number): void {
-    this.#kept.forget(userId)
-  }
-
-  forgetAll(): void {
-    this.#kept.forgetAll()
-  }
-
   async #resolve(key: string, find: (now: Date) => Promise<Caller | null>): Promise<Caller | null> {
     const now = this.#deps.clock()
     const known = this.#kept.recall(key, now)
     if (known) return known
-    const { epoch } = this.#kept
+    const moment = this.#deps.changes.now
     const caller = await find(now)
-    if (caller) this.#kept.remember(key, caller, epoch)
+    if (caller) this.#kept.remember(key, caller, moment)
     return caller
   }
 
-  async #callerOf(
-    userId: number | null,
-    proof: Extract<Proof, { kind: 'token' | 'session' }>,
-  ): Promise<Caller | null> {
-    const user = userId === null ? null : await this.#deps.users.findById(userId)
-    if (!user || user.blocked || this.#deps.blocked?.has(nameKey(user.name))) return null
-    const { roles, groups, owned } = await this.#rightsOf(user)
-    const scopes = proof.kind === 'token' ? tokenScopes(proof.token, user, owned, groups) : owned
-    return { user, name: user.name, groups, roles, scopes, proof }
+  async #ownerOf({ userId, serviceId }: Token): Promise<Owner | null> {
+    if (userId !== null) {
+      const user = await this.#user(userId)
+      return user && { kind: 'user', user }
+    }
+    const service = serviceId === null ? null : await this.#deps.tokens.findService(serviceId)
+    return service && { kind: 'service', service }
   }
 
-  async #rightsOf(user: User) {
-    const { users } = this.#deps
-    const [{ names, scopes }, groups] = await Promise.all([
-      users.rolesOf(user.id),
-      users.groupsOf(user.id),
-    ])
-    return { roles: names, groups, owned: expandScopes(scopes, { userName: user.name }) }
+  /** Null when there is no such user, or not for the hub. */
+  async #user(id: number): Promise<User | null> {
+    const user = await this.#deps.users.findById(id)
+    return !user || user.blocked || this.#deps.blocked?.has(nameKey(user.name)) ? null : user
   }
+
+  async #callerOf(owner: Owner, proof: Proof): Promise<Caller> {
+    const held = await this.rightsOf(owner)
+    const scopes = proof.kind === 'token' ? tokenScopes(proof.token, owner, held) : held.scopes
+    return { owner, name: nameOf(owner), groups: held.groups, roles: held.roles, scopes, proof }
+  }
+}
+
+/** The name that the API, the log and the audit trail give to this owner. */
+export function nameOf(owner: Owner): string {
+  switch (owner.kind) {
+    case 'user':
+      return owner.user.name
+    case 'service':
+      return owner.service.name
+    case 'operator':
+      return 'operator'
+  }
+}
+
+function rights(grants: readonly Grant[], groups: readonly string[], owner: ScopeOwner): Rights {
+  const scopes = expandScopes(
+    grants.flatMap((grant) => grant.scopes),
+    owner,
+  )
+  const own = grants.filter(({ kind, group }) => kind === 'role' && group === null)
+  return { grants, groups, roles: own.map(({ name }) => name), scopes }
 }
 
 /** Most callers kept in memory; the oldest go first. */
 const capacity = 20_000
 
-/** Callers by the hash of what they presented, and by user, so that a change forgets exactly theirs. */
-class KeptCallers {
-  readonly #callers = new Map<string, Caller>()
-  readonly #keysOf = new Map<number, Set<string>>()
-  #epoch = 0
+interface KeptCaller {
+  readonly caller: Caller
+  /** When it was looked up. */
+  readonly moment: Moment
+}
 
-  /** Moves on with every change: what was looked up before one is not kept after it. */
-  get epoch(): number {
-    return this.#epoch
+/** Callers by the hash of what they presented. One that has changed since is not recalled. */
+class KeptCallers {
+  readonly #changes: Changes
+  readonly #callers = new Map<string, KeptCaller>()
+
+  constructor(changes: Changes) {
+    this.#changes = changes
   }
 
   recall(key: string, now: Date): Caller | null {
-    const caller = this.#callers.get(key)
-    const expiresAt = caller ? expiryOf(caller.proof) : null
-    return caller && (expiresAt === null || expiresAt > now) ? caller : null
-  }
-
-  remember(key: string, caller: Caller, epoch: number): void {
-    if (epoch !== this.#epoch || !caller.user) return
-    const [oldest] = this.#callers
-    if (this.#callers.size >= capacity && oldest) this.#drop(...oldest)
-    this.#callers.set(key, caller)
-    const keys = this.#keysOf.get(caller.user.id) ?? new Set()
-    this.#keysOf.set(caller.user.id, keys.add(key))
-  }
-
-  #drop(key: string, { user }: Caller): void {
+    const kept = this.#callers.get(key)
+    if (!kept) return null
+    const { caller, moment } = kept
+    const expiresAt = expiryOf(caller.proof)
+    if (this.#changedAt(caller.owner) <= moment && (expiresAt === null || expiresAt > now))
+      return caller
     this.#callers.delete(key)
-    if (user) this.#keysOf.get(user.id)?.delete(key)
+    return null
   }
 
-  forget(userId: number): void {
-    this.#epoch += 1
-    for (const key of this.#keysOf.get(userId) ?? []) this.#callers.delete(key)
-    this.#keysOf.delete(userId)
+  remember(key: string, caller: Caller, moment: Moment): void {
+    if (this.#changedAt(caller.owner) > moment) return
+    const [oldest] = this.#callers.keys()
+    if (this.#callers.size >= capacity && oldest !== undefined) this.#callers.delete(oldest)
+    this.#callers.set(key, { caller, moment })
   }
 
-  forgetAll(): void {
-    this.#epoch += 1
-    this.#callers.clear()
-    this.#keysOf.clear()
+  #changedAt(owner: Owner): Moment {
+    switch (owner.kind) {
+      case 'user':
+        return this.#changes.rightsOf(owner.user.id)
+      case 'service':
+        return this.#changes.serviceOf(owner.service.id)
+      case 'operator':
+        return this.#changes.now
+    }
   }
 }
 
@@ -220,19 +290,32 @@ function expiryOf(proof: Proof): Date | null {
   }
 }
 
+/** What `!user`, `!service` and `!server` mean in the scopes of this token. */
+function scopeOwnerOf(owner: Owner, client: Token['client']): ScopeOwner {
+  const serviceName = owner.kind === 'service' ? owner.service.name : (client?.service ?? null)
+  const server = client?.server ?? null
+  return {
+    ...(owner.kind === 'user' ? { userName: owner.user.name } : {}),
+    ...(serviceName === null ? {} : { serviceName }),
+    ...(server === null ? {} : { server }),
+  }
+}
+
 /** Token scopes never exceed what the owner holds now (JupyterHub: effective scopes of a token). */
-function tokenScopes(
-  token: Token,
-  user: User,
-  owned: ReadonlySet<string>,
-  groups: readonly string[],
-): ReadonlySet<string> {
-  const owner = { userName: user.name }
-  const identify = expandScopes(identifyScopes, owner)
-  if (token.scopes.includes('inherit')) return new Set([...owned, ...identify])
-  const groupsOf = (name: string): readonly string[] => (name === user.name ? groups : [])
-  const own = intersectScopes(expandScopes(token.scopes, owner), owned, groupsOf)
-  return new Set([...own, ...identify])
+function tokenScopes(token: Token, owner: Owner, held: Rights): ReadonlySet<string> {
+  const named = scopeOwnerOf(owner, token.client)
+  const identify = owner.kind === 'user' ? expandScopes(identifyScopes, named) : []
+  if (token.scopes.includes('inherit')) return new Set([...held.scopes, ...identify])
+  const name = nameOf(owner)
+  const groupsOf = (user: string): readonly string[] => (user === name ? held.groups : [])
+  const wanted = expandScopes([...token.scopes, ...accessOf(token.client)], named)
+  return new Set([...intersectScopes(wanted, held.scopes, groupsOf), ...identify])
+}
+
+/** A token may be used where it was issued, as long as its owner may. */
+function accessOf(client: Token['client']): readonly string[] {
+  if (client?.server) return [`access:servers!server=${client.server}`]
+  return client?.service ? [`access:services!service=${client.service}`] : []
 }
 
 /**

@@ -7,7 +7,7 @@ import type { Events } from '../events.ts'
 import { type Log, shortName } from '../log.ts'
 import type { Session, SessionStore } from '../store/sessions.ts'
 import type { User, UserStore } from '../store/users.ts'
-import type { Access } from './access.ts'
+import type { Changes } from './changes.ts'
 
 /** A login that succeeded: the user, and the secret for the signed login cookie. */
 export interface LoggedIn {
@@ -41,7 +41,7 @@ export interface LoginDeps {
   readonly options: AuthenticatorOptions
   readonly users: UserStore
   readonly sessions: SessionStore
-  readonly access: Access
+  readonly changes: Changes
   readonly events: Events
   readonly log: Log
   readonly clock: () => Date
@@ -93,9 +93,9 @@ class LoginPipeline implements Login {
   }
 
   async end(user: User, session: Session, peer: string): Promise<void> {
-    const { sessions, access, log, events } = this.#deps
+    const { sessions, changes, log, events } = this.#deps
     await sessions.delete(session.id)
-    access.forget(user.id)
+    changes.touchRights(user.id)
     log.info(`${user.name} logged out`, { peer })
     events.emit({ kind: 'logout', user: user.name, peer })
   }
@@ -135,7 +135,7 @@ class LoginPipeline implements Login {
   }
 
   async #ensureUser(identity: Identity): Promise<User> {
-    const { users, access, events, authenticator, clock } = this.#deps
+    const { users, changes, events, authenticator, clock } = this.#deps
     const { userName, admin, userInfo } = identity
     const found = await users.findByName(userName)
     const made = found
@@ -152,7 +152,7 @@ class LoginPipeline implements Login {
       events.emit({ kind: 'admin-changed', user: user.name, admin, by: 'login' })
     }
     if (userInfo) await users.setUserInfo(user.id, userInfo)
-    access.forget(user.id)
+    changes.touchRights(user.id)
     return user
   }
 

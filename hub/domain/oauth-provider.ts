@@ -11,7 +11,8 @@ import type { OauthClient, OauthCode, OauthStore } from '../store/oauth.ts'
 import type { Session } from '../store/sessions.ts'
 import { matchesHash, newSecret, type TokenStore } from '../store/tokens.ts'
 import type { User, UserStore } from '../store/users.ts'
-import type { Access, Caller } from './access.ts'
+import { type Access, type Caller, userOf } from './access.ts'
+import type { Changes } from './changes.ts'
 import { sameText } from './signed-values.ts'
 
 /** Parameters of one request, each with all its values: a repeated one is an error (RFC 6749 section 3.1). */
@@ -78,6 +79,7 @@ export interface OauthProviderDeps {
   readonly tokens: TokenStore
   readonly users: UserStore
   readonly access: Access
+  readonly changes: Changes
   readonly clock: () => Date
   readonly tokenSeconds: number
   readonly requirePkce: boolean
@@ -104,7 +106,8 @@ class CodeGrant implements OauthProvider {
     consented: readonly string[] | 'denied' | null,
   ): Promise<Authorization> {
     const { oauth, requirePkce } = this.#deps
-    const { user, proof } = caller
+    const { proof } = caller
+    const user = userOf(caller)
     if (!user || proof.kind !== 'session')
       return refused(403, 'log in with a browser to authorize an application')
     const client = await oauth.findClient(single(query, 'client_id') ?? '')
@@ -197,15 +200,16 @@ class CodeGrant implements OauthProvider {
   /** Somebody else may have the code: what it gave is taken back (RFC 9700 section 2.1.1). */
   async #replayed(code: OauthCode): Promise<TokenAnswer> {
     await this.#deps.tokens.revokeOfCode(code.id)
-    this.#deps.access.forget(code.userId)
+    this.#deps.changes.touchRights(code.userId)
     return failure('invalid_grant', 'the code was used before; its tokens are revoked')
   }
 
   async #exchange(client: OauthClient, code: OauthCode): Promise<TokenAnswer> {
     const { oauth, tokens, users, access, clock, tokenSeconds } = this.#deps
     const user = await users.findById(code.userId)
-    const scopes = user && !user.blocked ? await access.scopesOf(user) : null
-    if (!user || !scopes || !mayAccess(client, { user, scopes }))
+    const owner = user && !user.blocked ? ({ kind: 'user', user } as const) : null
+    const scopes = owner && (await access.rightsOf(owner)).scopes
+    if (!user || !scopes || !mayAccess(client, { scopes }))
       return failure('invalid_grant', 'the user has no access any more')
     if (!(await oauth.consumeCode(code.id, clock())))
       return failure('invalid_grant', 'the code was used before')
@@ -314,8 +318,9 @@ function narrowed(
   caller: Caller,
   client: OauthClient,
 ): readonly string[] {
-  if (!caller.user) return []
-  const owner = ownerOf(client, caller.user)
+  const user = userOf(caller)
+  if (!user) return []
+  const owner = ownerOf(client, user)
   const identify = expandScopes(['read:users:name!user', 'read:users:groups!user'], owner)
   return scopes.filter((raw) => {
     if (raw === 'inherit') return true
@@ -327,10 +332,7 @@ function narrowed(
   })
 }
 
-function mayAccess(
-  client: OauthClient,
-  caller: Pick<Caller, 'scopes' | 'user'> & { readonly groups?: readonly string[] },
-): boolean {
+function mayAccess(client: OauthClient, caller: Pick<Caller, 'scopes'>): boolean {
   const { server } = client
   if (!server) return false
   const resource = { kind: 'server', user: server.userName, server: server.name } as const

@@ -34,8 +34,8 @@ export interface RunDeps {
     readonly poll: number
     readonly pollJitter: number
   }
-  /** Called once, when nothing of the run is left. */
-  ended(run: ServerRun, exit: LastExit): void
+  /** Called once, when nothing of the run is left; `holders` are the users who lost tokens by it. */
+  ended(run: ServerRun, exit: LastExit, holders: readonly number[]): void
   ready(run: ServerRun): void
 }
 
@@ -338,9 +338,11 @@ export class ServerRun {
     await routes.remove(this.#facts.prefix, isPlanned(exit) ? 'stopped' : 'crashed')
     await this.#stopProcess(now)
     const last: LastExit = { ...exit, logTail: await this.#tail(exit) }
-    await this.#insist('writing its end', () => store.finish(id, generation, last, clock()))
+    const holders = await this.#insist('writing its end', () =>
+      store.finish(id, generation, last, clock()),
+    )
     this.#state = { kind: 'stopped', exit: last }
-    this.#deps.ended(this, last)
+    this.#deps.ended(this, last, holders)
     if (before.kind === 'starting') before.progress.end(failedEvent(exit))
     this.#settled.resolve()
     this.#ended.resolve(last)
@@ -388,7 +390,7 @@ export class ServerRun {
     }
   }
 
-  async #insist(what: string, run: () => Promise<void>): Promise<void> {
+  async #insist<T>(what: string, run: () => Promise<T>): Promise<T> {
     for (let attempt = 0; ; attempt += 1) {
       try {
         return await run()

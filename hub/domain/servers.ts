@@ -10,7 +10,7 @@ import type { RoleStore } from '../store/roles.ts'
 import type { ServerStore, StoredServer } from '../store/servers.ts'
 import type { TokenStore } from '../store/tokens.ts'
 import type { User } from '../store/users.ts'
-import type { Access } from './access.ts'
+import type { Changes } from './changes.ts'
 import type { Routes } from './routes.ts'
 import { type EnvironmentOptions, oauthClientId, serverEnvironment } from './server-environment.ts'
 import { type RunDeps, ServerRun } from './server-run.ts'
@@ -37,7 +37,7 @@ export interface ServersDeps {
   readonly tokens: TokenStore
   readonly oauth: OauthStore
   readonly roles: RoleStore
-  readonly access: Access
+  readonly changes: Changes
   readonly routes: Routes
   readonly urls: HubUrls
   readonly events: Events
@@ -210,7 +210,7 @@ export class Servers {
   }
 
   async #begin(user: User, name: string, userOptions: Json): Promise<ServerRun> {
-    const { store, driver, clock, spawner } = this.#deps
+    const { store, changes, driver, clock, spawner } = this.#deps
     const now = clock()
     const deadline = new Date(now.getTime() + (spawner.startTimeout + spawner.httpTimeout) * 1000)
     const row = await store.beginStart({
@@ -224,7 +224,7 @@ export class Servers {
     const run = await this.#credentials(user, row)
       .then((secret) => this.#create(row, 'new', secret))
       .catch(async (error: unknown) => {
-        await store.finish(row.id, row.generation, null, clock())
+        changes.touchRights(...(await store.finish(row.id, row.generation, null, clock())))
         throw error
       })
     this.#starting += 1
@@ -235,7 +235,7 @@ export class Servers {
 
   /** The server's own token, and the OAuth client through which browsers log in to it. */
   async #credentials(user: User, row: StoredServer): Promise<string> {
-    const { tokens, oauth, roles, spawner, urls, clock } = this.#deps
+    const { tokens, oauth, roles, changes, spawner, urls, clock } = this.#deps
     const here = `server=${user.name}/${row.name}`
     const wanted =
       spawner.serverTokenScopes.length > 0
@@ -249,7 +249,7 @@ export class Servers {
       { userId: user.id, serverId: row.id, scopes, note: `Server at ${prefix}`, expiresAt: null },
       clock(),
     )
-    await oauth.registerClient({
+    const replaced = await oauth.registerClient({
       identifier: oauthClientId(user.name, row.name),
       description: `Server at ${prefix}`,
       secret,
@@ -258,6 +258,7 @@ export class Servers {
       requirePkce: this.#deps.requirePkce,
       serverId: row.id,
     })
+    changes.touchRights(...replaced)
     return secret
   }
 
@@ -326,20 +327,20 @@ export class Servers {
         poll: spawner.pollInterval,
         pollJitter: spawner.pollJitter,
       },
-      ended: (run, exit) => this.#onEnded(run, exit),
+      ended: (run, exit, holders) => this.#onEnded(run, exit, holders),
       ready: ({ row }) =>
         this.#deps.events.emit({ kind: 'server-started', user: row.userName, server: row.name }),
     }
   }
 
-  #onEnded({ row }: ServerRun, exit: LastExit): void {
-    const { access, events } = this.#deps
+  #onEnded({ row }: ServerRun, exit: LastExit, holders: readonly number[]): void {
+    const { changes, events } = this.#deps
     const runs = this.#runs.get(row.userId)
     runs?.delete(row.name)
     if (runs?.size === 0) this.#runs.delete(row.userId)
     this.#active -= 1
-    // Others than the owner may hold tokens of the server's OAuth client.
-    access.forgetAll()
+    changes.touchFacts(row.userId)
+    changes.touchRights(...holders)
     events.emit(
       exit.cause === 'stopped'
         ? { kind: 'server-stopped', user: row.userName, server: row.name }

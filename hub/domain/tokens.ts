@@ -4,9 +4,10 @@ import type { Events } from '../events.ts'
 import type { Token, TokenStore } from '../store/tokens.ts'
 import type { User } from '../store/users.ts'
 import type { Access } from './access.ts'
+import type { Changes } from './changes.ts'
 
-/** A token with the description of the OAuth client that it was issued to; `scopes` are those it has now, expanded. */
-export type ListedToken = Token & { readonly client: string | null }
+/** A token whose `scopes` are those it has now, expanded. */
+export type ListedToken = Token
 
 export interface NewApiToken {
   readonly note: string
@@ -33,6 +34,7 @@ export interface Tokens {
 export interface TokensDeps {
   readonly store: TokenStore
   readonly access: Access
+  readonly changes: Changes
   readonly events: Events
   readonly clock: () => Date
   /** Seconds; 0 is no cap. */
@@ -40,10 +42,10 @@ export interface TokensDeps {
 }
 
 export function createTokens(deps: TokensDeps): Tokens {
-  const { store, access, events, clock, longestLife } = deps
+  const { store, access, changes, events, clock, longestLife } = deps
 
   const of = async (user: User): Promise<readonly ListedToken[]> => {
-    const effective = await access.effectiveScopes(user)
+    const effective = await access.effectiveScopes({ kind: 'user', user })
     const stored = await store.ofUser(user.id, clock())
     return stored.map((token) => ({ ...token, scopes: [...effective(token)].toSorted() }))
   }
@@ -69,10 +71,10 @@ export function createTokens(deps: TokensDeps): Tokens {
     },
 
     async revoke(user, token, by) {
-      await (token.clientId === null
+      await (token.client === null
         ? store.revoke(token.id)
-        : store.revokeOfClient(user.id, token.clientId))
-      access.forget(user.id)
+        : store.revokeOfClient(user.id, token.client.id))
+      changes.touchRights(user.id)
       events.emit({ kind: 'token-revoked', user: user.name, by })
     },
   }
@@ -93,7 +95,7 @@ async function checkScopes(access: Access, user: User, scopes: readonly string[]
   if (unknown.length > 0)
     throw new HubError('invalid_request', `unknown scopes: ${unknown.join(', ')}`)
   if (scopes.includes('inherit')) return
-  const [owned, groups] = await Promise.all([access.scopesOf(user), access.groupsOf(user.name)])
+  const { scopes: owned, groups } = await access.rightsOf({ kind: 'user', user })
   const groupsOf = (name: string): readonly string[] => (name === user.name ? groups : [])
   const wanted = [...expandScopes(scopes, { userName: user.name })]
   const excess = wanted.filter((scope) => !covers(owned, scope, groupsOf))

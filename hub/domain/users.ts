@@ -4,7 +4,7 @@ import { nameKey } from '../../packages/core/slug.ts'
 import type { Events } from '../events.ts'
 import type { SessionStore } from '../store/sessions.ts'
 import type { User, UserQuery, UserStore } from '../store/users.ts'
-import type { Access } from './access.ts'
+import type { Changes } from './changes.ts'
 import { invalidName } from './login.ts'
 import type { Servers } from './servers.ts'
 
@@ -38,13 +38,13 @@ export interface UsersDeps {
   readonly servers: Servers
   readonly authenticator: Authenticator
   readonly pattern: RegExp | null
-  readonly access: Access
+  readonly changes: Changes
   readonly events: Events
   readonly clock: () => Date
 }
 
 export function createUsers(deps: UsersDeps): Users {
-  const { store, sessions, servers, authenticator, pattern, access, events, clock } = deps
+  const { store, sessions, servers, authenticator, pattern, changes, events, clock } = deps
 
   const byName = (name: string): Promise<User> => existing(store, name)
 
@@ -71,7 +71,7 @@ export function createUsers(deps: UsersDeps): Users {
 
     async setAdmin(user, admin, by) {
       await store.setAdmin(user.name, admin)
-      access.forget(user.id)
+      changes.touchRights(user.id)
       if (user.admin !== admin) events.emit({ kind: 'admin-changed', user: user.name, admin, by })
       return byName(user.name)
     },
@@ -89,7 +89,7 @@ export function createUsers(deps: UsersDeps): Users {
         throw new HubError('already_exists', `stop the servers of ${user.name} before renaming`)
       await store.rename(user.id, name)
       await sessions.deleteOfUser(user.id)
-      access.forget(user.id)
+      changes.touchRights(user.id)
       return byName(name)
     },
 
@@ -99,7 +99,7 @@ export function createUsers(deps: UsersDeps): Users {
       // One that was started in between has lost its row.
       await servers.stopAllOf(user)
       await authenticator.deleteUser?.(user.name)
-      access.forgetAll()
+      changes.touchAll()
       events.emit({ kind: 'user-deleted', user: user.name, by })
     },
   }

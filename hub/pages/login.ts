@@ -1,6 +1,7 @@
 import type { Request, Response, Router } from 'express'
 import { describeError, HubError } from '../../packages/core/errors.ts'
 import type { Authenticator } from '../../packages/core/authenticator.ts'
+import { userOf } from '../domain/access.ts'
 import type { Login } from '../domain/login.ts'
 import { safeNext } from '../domain/next-url.ts'
 import type { Servers } from '../domain/servers.ts'
@@ -34,7 +35,8 @@ export function loginPages(deps: LoginPagesDeps): Router {
 
   router.get('/login', async (req, res) => {
     const caller = await contextOf(req).cookieCaller()
-    if (caller?.user) return res.redirect(destination(deps, req, caller.user))
+    const user = userOf(caller)
+    if (user) return res.redirect(destination(deps, req, user))
     await showForm(deps, req, res, null)
   })
 
@@ -58,9 +60,7 @@ export function loginPages(deps: LoginPagesDeps): Router {
     })
     if (!loggedIn) return showForm(deps, req, res, failureText(deps))
     const { user, session, secret } = loggedIn
-    const before = await contextOf(req).cookieCaller()
-    if (before?.user && before.proof.kind === 'session')
-      await login.end(before.user, before.proof.session, contextOf(req).peer)
+    await endLogin(deps, req)
     cookies.set(req, res, { secret, session })
     res.redirect(destination(deps, req, user))
   })
@@ -142,17 +142,23 @@ function failureText({ authenticator }: LoginPagesDeps): string {
     : 'Invalid username or password'
 }
 
-async function logOut(deps: LoginPagesDeps, req: Request, res: Response): Promise<void> {
-  const { pages, login, cookies, servers, options, authenticator } = deps
+/** Ends the login that the request's cookie is of; null when there is none. */
+async function endLogin({ login }: LoginPagesDeps, req: Request): Promise<User | null> {
   const caller = await contextOf(req).cookieCaller()
+  const user = userOf(caller)
+  if (!user || caller?.proof.kind !== 'session') return null
+  await login.end(user, caller.proof.session, contextOf(req).peer)
+  return user
+}
+
+async function logOut(deps: LoginPagesDeps, req: Request, res: Response): Promise<void> {
+  const { pages, cookies, servers, options, authenticator } = deps
+  const user = await endLogin(deps, req)
   cookies.clear(req, res)
-  if (caller?.user && caller.proof.kind === 'session') {
-    await login.end(caller.user, caller.proof.session, contextOf(req).peer)
-    if (options.shutdownOnLogout)
-      servers.stopAllOf(caller.user).catch((error: unknown) => {
-        deps.log.error('servers could not be stopped at logout', { error: describeError(error) })
-      })
-  }
+  if (user && options.shutdownOnLogout)
+    servers.stopAllOf(user).catch((error: unknown) => {
+      deps.log.error('servers could not be stopped at logout', { error: describeError(error) })
+    })
   res.redirect(authenticator.logoutUrl ?? `${pages.urls.hubPrefix}login`)
 }
 

@@ -2,7 +2,7 @@ import type { Request, Response, Router } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
 import { after } from '../../packages/core/promises.ts'
 import type { Json } from '../../packages/core/spawner.ts'
-import { requireScope } from '../domain/access.ts'
+import { requireScope, userOf } from '../domain/access.ts'
 import type { Activity } from '../domain/activity.ts'
 import { safeNext } from '../domain/next-url.ts'
 import type { LastExit } from '../domain/server-state.ts'
@@ -262,7 +262,7 @@ export function userServerPages(
         303,
         `${urls.serverPage('spawn-pending', user.name, server.name)}?next=${encodeURIComponent(own)}`,
       )
-    const forUser = caller?.user?.id === user.id ? null : user.name
+    const forUser = userOf(caller)?.id === user.id ? null : user.name
     await showStopped(deps, req, res, {
       target: { user, name: server.name, forUser },
       exit: state.exit,

@@ -1,7 +1,7 @@
 import type { Selectable } from 'kysely'
 import type { Database } from './database.ts'
 import type { Schema } from './schema.ts'
-import { hashSecret } from './tokens.ts'
+import { hashSecret, tokenHolders } from './tokens.ts'
 
 /** A server or service that may send browsers to the hub's authorize page. */
 export interface OauthClient {
@@ -41,8 +41,11 @@ export interface OauthCode {
 }
 
 export interface OauthStore {
-  /** Makes the client, or replaces one of the same identifier together with its codes and tokens. */
-  registerClient(client: NewOauthClient): Promise<number>
+  /**
+   * Makes the client, or replaces one of the same identifier together with its codes and tokens.
+   * Resolves to the ids of the users who thereby lose tokens.
+   */
+  registerClient(client: NewOauthClient): Promise<readonly number[]>
   findClient(identifier: string): Promise<OauthClient | null>
   saveCode(code: string, record: Omit<OauthCode, 'id' | 'consumed'>): Promise<void>
   findCode(code: string): Promise<OauthCode | null>
@@ -67,11 +70,14 @@ export function oauthStore({ db }: Database): OauthStore {
   return {
     async registerClient(client) {
       return db.transaction().execute(async (transaction) => {
+        const holders = await tokenHolders(transaction, (e) =>
+          e('oauth_clients.identifier', '=', client.identifier),
+        )
         await transaction
           .deleteFrom('oauth_clients')
           .where('identifier', '=', client.identifier)
           .execute()
-        const { id } = await transaction
+        await transaction
           .insertInto('oauth_clients')
           .values({
             identifier: client.identifier,
@@ -83,9 +89,8 @@ export function oauthStore({ db }: Database): OauthStore {
             server_id: client.serverId,
             service_id: null,
           })
-          .returning('id')
-          .executeTakeFirstOrThrow()
-        return id
+          .execute()
+        return holders
       })
     },
 

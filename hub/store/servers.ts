@@ -3,6 +3,7 @@ import type { Selectable } from 'kysely'
 import type { Exit, Json } from '../../packages/core/spawner.ts'
 import { type Database, prepared } from './database.ts'
 import type { Schema } from './schema.ts'
+import { tokenHolders } from './tokens.ts'
 
 /** One server of one user as stored; the row of a stopped server keeps its options and its last end. */
 export interface StoredServer {
@@ -56,8 +57,11 @@ export interface ServerStore {
       readonly deadline: Date | null
     },
   ): Promise<void>
-  /** The end: state `stopped`, no url, spawner state cleared, and its token and OAuth client gone, in one transaction. */
-  finish(id: number, generation: number, exit: Exit | null, now: Date): Promise<void>
+  /**
+   * The end: state `stopped`, no url, spawner state cleared, and its token and OAuth client gone, in
+   * one transaction. Resolves to the ids of the users who thereby lose tokens.
+   */
+  finish(id: number, generation: number, exit: Exit | null, now: Date): Promise<readonly number[]>
   recordActivity(entries: ReadonlyMap<number, Date>): Promise<void>
   delete(id: number): Promise<void>
 }
@@ -178,7 +182,7 @@ function serverChanges({
     },
 
     async finish(id, generation, exit, now) {
-      await db.transaction().execute(async (transaction) => {
+      return db.transaction().execute(async (transaction) => {
         const result = await transaction
           .updateTable('servers')
           .where('id', '=', id)
@@ -193,9 +197,13 @@ function serverChanges({
             started_at: null,
           })
           .executeTakeFirst()
-        if (result.numUpdatedRows === 0n) return
+        if (result.numUpdatedRows === 0n) return []
+        const holders = await tokenHolders(transaction, (e) =>
+          e.or([e('api_tokens.server_id', '=', id), e('oauth_clients.server_id', '=', id)]),
+        )
         await transaction.deleteFrom('api_tokens').where('server_id', '=', id).execute()
         await transaction.deleteFrom('oauth_clients').where('server_id', '=', id).execute()
+        return holders
       })
     },
 

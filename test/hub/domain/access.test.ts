@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { type Access, type Caller, createAccess, requireScope } from '../../../hub/domain/access.ts'
+import { Changes } from '../../../hub/domain/changes.ts'
 import { type Database, openDatabase } from '../../../hub/store/database.ts'
 import { roleStore } from '../../../hub/store/roles.ts'
 import { sessionStore } from '../../../hub/store/sessions.ts'
@@ -14,6 +15,7 @@ import { defaultRoles } from '../../../packages/core/scopes.ts'
 const folder = mkdtempSync(join(tmpdir(), 'portico-access-'))
 let database: Database
 let access: Access
+const changes = new Changes()
 let now = new Date('2026-11-22T12:00:00Z')
 const clock = () => now
 
@@ -25,6 +27,8 @@ before(async () => {
     users,
     tokens: tokenStore(database),
     sessions: sessionStore(database),
+    roles: roleStore(database),
+    changes,
     clock,
     blocked: new Set(['banned']),
   })
@@ -78,7 +82,7 @@ describe('a token', () => {
     const secret = await tokenOf(carl, ['admin:users', 'read:hub', 'servers!user=ada'])
     assert.ok((await access.ofToken(secret))?.scopes.has('admin:users'))
     await userStore(database).setAdmin('carl', false)
-    access.forget(carl.id)
+    changes.touchRights(carl.id)
     assert.deepEqual(await scopesOf(secret), [
       'read:users!user=carl',
       'read:users:activity!user=carl',
@@ -105,7 +109,7 @@ describe('a token', () => {
     const secret = await tokenOf(fred, ['inherit'])
     assert.ok(await access.ofToken(secret))
     await database.db.updateTable('users').set({ blocked: 1 }).where('id', '=', fred.id).execute()
-    access.forget(fred.id)
+    changes.touchRights(fred.id)
     assert.equal(await access.ofToken(secret), null)
   })
 
@@ -121,7 +125,7 @@ describe('a token', () => {
 
 describe('a refusal', () => {
   const caller = (scopes: readonly string[]): Caller => ({
-    user: null,
+    owner: { kind: 'operator' },
     name: 'x',
     groups: [],
     roles: [],

@@ -5,14 +5,13 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import type { AuthenticatorOptions } from '../../../hub/config.ts'
 import { authenticatorSchema } from '../../../hub/config/schema.ts'
-import { createAccess } from '../../../hub/domain/access.ts'
+import { Changes } from '../../../hub/domain/changes.ts'
 import { createLogin, invalidName } from '../../../hub/domain/login.ts'
 import { createEvents } from '../../../hub/events.ts'
 import { createLog } from '../../../hub/log.ts'
 import { type Database, openDatabase } from '../../../hub/store/database.ts'
 import { roleStore } from '../../../hub/store/roles.ts'
 import { sessionStore } from '../../../hub/store/sessions.ts'
-import { tokenStore } from '../../../hub/store/tokens.ts'
 import { userStore } from '../../../hub/store/users.ts'
 import type { Authenticator, Identity } from '../../../packages/core/authenticator.ts'
 import { defaultRoles } from '../../../packages/core/scopes.ts'
@@ -59,7 +58,7 @@ function pipeline(
     } as AuthenticatorOptions,
     users,
     sessions,
-    access: createAccess({ users, sessions, tokens: tokenStore(database), clock }),
+    changes: new Changes(),
     events: createEvents(),
     log: createLog({ level: 'info', pretty: false, write: (line) => lines.push(line) }),
     clock,
