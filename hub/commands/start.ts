@@ -24,7 +24,7 @@ async function run(context: CommandContext): Promise<number> {
   const { driver, options } = site.config.spawner
   driver.check?.(options)
   const dataDir = prepareDataDir(site.dataDir)
-  const secrets = loadSecrets({ dataDir, env: context.env })
+  const secrets = loadSecrets({ dataDir, env: context.env, services: site.config.services })
   const signals = stopSignals(context)
   const { startHub } = await context.hub()
   const hub = await startHub({

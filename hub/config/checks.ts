@@ -1,5 +1,6 @@
 import { nameKey } from '../../packages/core/slug.ts'
 import type { Config } from '../config.ts'
+import { isClearText } from './services.ts'
 import { isLoopback } from './values.ts'
 
 /** What a check found; `fatal` ones keep the hub from starting. */
@@ -73,6 +74,23 @@ const callbackUrl: Check = {
       message:
         "must begin with https://, since login codes pass through it; or set 'hub.allowPlainHttp: true' " +
         'for a test network (rule A2-31)',
+    }
+  },
+}
+
+/** Security checklist A2-31, for our own OAuth clients. */
+const serviceCallbacks: Check = {
+  reads: ['services', 'hub.allowPlainHttp'],
+  *find({ hub, services }) {
+    if (hub.allowPlainHttp) return
+    for (const [index, { oauthRedirectUri = '' }] of services.entries()) {
+      if (!isClearText(oauthRedirectUri)) continue
+      yield {
+        path: `services[${index}].oauthRedirectUri`,
+        message:
+          "must begin with https://, since login codes pass through it; or set 'hub.allowPlainHttp: true' " +
+          'for a test network (rule A2-31)',
+      }
     }
   },
 }
@@ -204,6 +222,7 @@ export const refusals: readonly Check[] = [
   plainHttp,
   testAuthenticator,
   callbackUrl,
+  serviceCallbacks,
   secretVariables,
   contradictoryUrls,
   contradictoryPages,

@@ -57,6 +57,8 @@ export const hubSchema = z.strictObject({
   activityResolution: seconds.default(30),
   /** Seconds between two rounds of collecting activity and checking routes. */
   lastActivityInterval: z.number().positive().default(300),
+  /** Seconds between two looks at whether services answer; only the log tells. 0: never. */
+  serviceCheckInterval: seconds.default(60),
   /** Seconds that a start of the hub waits for servers of the last run; then it goes on meanwhile. */
   initSpawnersTimeout: z.number().default(10),
   /** Seconds after which the API answers 202 to a start that still goes on. */

@@ -44,7 +44,7 @@ export async function startTestHub(options: TestHubOptions = {}): Promise<TestHu
   const dataDir = mkdtempSync(join(tmpdir(), 'portico-test-'))
   const [bind, internal, api] = await freePorts(3)
   const { baseUrl = '/', cmd = singleUser() } = options
-  const { hub, proxy, authenticator, spawner } = options.config ?? {}
+  const { hub, proxy, authenticator, spawner, services } = options.config ?? {}
   const input: ConfigInput = {
     hub: {
       bindUrl: `http://127.0.0.1:${bind}`,
@@ -60,6 +60,7 @@ export async function startTestHub(options: TestHubOptions = {}): Promise<TestHu
       pollInterval: 1,
       ...spawner,
     },
+    ...(services ? { services } : {}),
   }
   return run(input, dataDir, options.quickStart ?? false)
 }
@@ -71,7 +72,7 @@ async function run(input: ConfigInput, dataDir: string, quickStart: boolean): Pr
   const path = process.env['PATH'] ?? ''
   const hub = await startHub({
     config: loaded.config,
-    secrets: loadSecrets({ dataDir, env: {} }),
+    secrets: loadSecrets({ dataDir, env: {}, services: loaded.config.services }),
     dataDir,
     env: { PATH: path },
     quickStart,
