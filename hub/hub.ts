@@ -8,6 +8,7 @@ import type { Proxy } from '../packages/core/proxy.ts'
 import type { ServerContext } from '../packages/core/spawner.ts'
 import { configurableHttpProxy } from '../proxy/client.ts'
 import { embeddedCommand, isEmbeddedCommand, settleCommand, spawners } from '../spawners/index.ts'
+import { accessLog } from './access-log.ts'
 import type { HubControl } from './api/hub.ts'
 import { type AppParts, createApp, createSocketApp } from './app.ts'
 import { recordAudit } from './audit-trail.ts'
@@ -373,6 +374,7 @@ function createParts(
     ...core,
     requests: createRequests({ ...requestDeps, isOperator: false }),
     socketRequests: createRequests({ ...requestDeps, isOperator: true }),
+    answered: accessLog(deps.log),
     hosts: quickStart ? new Set(['127.0.0.1', 'localhost', '[::1]']) : null,
     info: { version, spawner: config.spawner.driver.name, authenticator: driver.name },
     options: {

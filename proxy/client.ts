@@ -128,6 +128,13 @@ class ConfigurableHttpProxy implements Proxy {
     this.#paths.delete(path)
   }
 
+  move({ apiUrl, authToken }: { readonly apiUrl?: URL; readonly authToken?: string }): void {
+    this.#api.move({
+      ...(apiUrl ? { apiUrl: apiUrl.href.replace(/\/$/, '') } : {}),
+      ...(authToken === undefined ? {} : { token: authToken }),
+    })
+  }
+
   async list(): Promise<readonly ReportedRoute[]> {
     return Object.entries(await this.#ownRecords()).map(([path, record]) => {
       const { target, last_activity: at, jupyterhub: _, ...data } = record

@@ -1,13 +1,11 @@
-import type { Request, Router } from 'express'
-import { HubError, statusOf } from '../../packages/core/errors.ts'
 import { z } from 'zod'
+import { HubError, statusOf } from '../../packages/core/errors.ts'
 import type { Caller } from '../domain/access.ts'
 import type { Activity } from '../domain/activity.ts'
 import type { ListedToken, Tokens } from '../domain/tokens.ts'
 import type { User, Users } from '../domain/users.ts'
-import { strictRouter } from '../router.ts'
-import { bodyOf, type Guard } from './handlers.ts'
-import { tokenModel } from './models.ts'
+import { type Endpoint, empty, endpoint, json } from './endpoint.ts'
+import { tokenModel, tokenSchema } from './models.ts'
 
 /** Seconds: a hundred years. More than dates can hold would never end. */
 const longestExpiry = 100 * 365 * 86_400
@@ -19,66 +17,81 @@ const newToken = z.strictObject({
   auth: z.unknown().optional(),
 })
 
-/** A user's API tokens (wire section 2.7). */
-export function tokensApi({
-  guard,
-  users,
-  tokens,
-  activity,
-}: {
-  readonly guard: Guard
+export interface TokensApiDeps {
   readonly users: Users
   readonly tokens: Tokens
   readonly activity: Activity
-}): Router {
-  const router = strictRouter()
+}
+
+/** A user's API tokens (wire section 2.7). */
+export function tokenEndpoints({ users, tokens, activity }: TokensApiDeps): readonly Endpoint[] {
   const model = (token: ListedToken, user: User) =>
     tokenModel(token, user, activity.latest('token', token.id, token.lastActivityAt))
-
-  router.get('/users/:user/tokens', async (req, res) => {
-    await guard.require(req, ['read:tokens'], { kind: 'user', user: req.params.user })
-    const user = await users.byName(req.params.user)
-    const all = await tokens.of(user)
-    res.json({ api_tokens: all.map((token) => model(token, user)) })
-  })
-
-  router.post('/users/:user/tokens', async (req, res) => {
-    const { caller, user } = await creatorOf({ guard, users }, req, req.params.user)
-    const { note, expires_in: expiresInSeconds, scopes } = bodyOf(req, newToken)
-    const by = caller.name === user.name ? '' : ` by ${caller.name}`
-    const wanted = { note: note ?? `Requested via api${by}`, expiresInSeconds, scopes }
-    const { token, secret } = await tokens.create(user, wanted, caller.name)
-    res
-      .status(201)
-      .set('Cache-Control', 'no-store')
-      .json({ ...model(token, user), token: secret })
-  })
-
-  router.get('/users/:user/tokens/:token', async (req, res) => {
-    await guard.require(req, ['read:tokens'], { kind: 'user', user: req.params.user })
-    const user = await users.byName(req.params.user)
-    res.json(model(await tokens.byId(user, tokenId(req.params.token)), user))
-  })
-
-  router.delete('/users/:user/tokens/:token', async (req, res) => {
-    const caller = await guard.require(req, ['tokens'], { kind: 'user', user: req.params.user })
-    const user = await users.byName(req.params.user)
-    await tokens.revoke(user, await tokens.byId(user, tokenId(req.params.token)), caller.name)
-    res.status(204).end()
-  })
-
-  return router
+  return [
+    endpoint({
+      method: 'GET',
+      path: '/users/:user/tokens',
+      summary: "List a user's tokens",
+      access: { scopes: ['read:tokens'], on: 'user' },
+      answers: { 200: z.object({ api_tokens: z.array(tokenSchema) }) },
+      async handle({ params }) {
+        const user = await users.byName(params.user)
+        const all = await tokens.of(user)
+        return json({ api_tokens: all.map((token) => model(token, user)) })
+      },
+    }),
+    endpoint({
+      method: 'POST',
+      path: '/users/:user/tokens',
+      summary: 'Make a token; its secret is shown only here',
+      access: { by: 'handler', scopes: ['tokens'] },
+      body: newToken,
+      answers: { 201: tokenSchema.extend({ token: z.string() }) },
+      async handle({ params, body, require }) {
+        const { note, expires_in: expiresInSeconds, scopes } = body
+        const { caller, user } = await creatorOf(users, params.user, () =>
+          require(['tokens'], 'user'),
+        )
+        const by = caller.name === user.name ? '' : ` by ${caller.name}`
+        const wanted = { note: note ?? `Requested via api${by}`, expiresInSeconds, scopes }
+        const { token, secret } = await tokens.create(user, wanted, caller.name)
+        return json({ ...model(token, user), token: secret }, 201)
+      },
+    }),
+    endpoint({
+      method: 'GET',
+      path: '/users/:user/tokens/:token',
+      summary: 'Read a token',
+      access: { scopes: ['read:tokens'], on: 'user' },
+      answers: { 200: tokenSchema },
+      async handle({ params }) {
+        const user = await users.byName(params.user)
+        return json(model(await tokens.byId(user, tokenId(params.token)), user))
+      },
+    }),
+    endpoint({
+      method: 'DELETE',
+      path: '/users/:user/tokens/:token',
+      summary: 'Revoke a token; one of an OAuth client takes all of that client with it',
+      access: { scopes: ['tokens'], on: 'user' },
+      answers: { 204: 'It is worth nothing any more' },
+      async handle({ caller, params }) {
+        const user = await users.byName(params.user)
+        await tokens.revoke(user, await tokens.byId(user, tokenId(params.token)), caller.name)
+        return empty(204)
+      },
+    }),
+  ]
 }
 
 /** Creating is 403 where other calls are 404: for users that the caller may not touch, and for those there are not. */
 async function creatorOf(
-  { guard, users }: { readonly guard: Guard; readonly users: Users },
-  req: Request,
+  users: Users,
   name: string,
+  admit: () => Promise<Caller>,
 ): Promise<{ caller: Caller; user: User }> {
   try {
-    const caller = await guard.require(req, ['tokens'], { kind: 'user', user: name })
-    return { caller, user: await users.byName(name) }
+    return { caller: await admit(), user: await users.byName(name) }
   } catch (error) {
     if (!(error instanceof HubError) || statusOf[error.code] !== 404) throw error
     throw new HubError('forbidden', `no token can be made for ${JSON.stringify(name.slice(0, 64))}`)

@@ -28,7 +28,7 @@ export class Routes {
 
   /** @throws {HubError} `invalid_request` for a target the proxy must not reach, `proxy_unreachable`. */
   async add(route: Route): Promise<void> {
-    if (route.data['hub'] !== true) this.#checkTarget(route)
+    if (route.data['hub'] !== true) this.checkTarget(route.target)
     this.#wanted.set(route.routespec, route)
     await this.#settle(route.routespec)
   }
@@ -64,6 +64,18 @@ export class Routes {
     const reported = await this.#deps.proxy.list()
     await this.#mend(reported)
     return reported
+  }
+
+  /**
+   * The proxy is somewhere else now, or takes another token: speaks to it there and mends its table.
+   * @throws {HubError} `invalid_request` for a proxy that cannot move, `proxy_unreachable`.
+   */
+  async moveProxy(to: { readonly apiUrl?: URL; readonly authToken?: string }): Promise<void> {
+    const { proxy } = this.#deps
+    if (!proxy.move)
+      throw new HubError('invalid_request', 'this proxy cannot be reached at another address')
+    proxy.move(to)
+    await this.check()
   }
 
   all(): readonly Route[] {
@@ -109,7 +121,8 @@ export class Routes {
       }
   }
 
-  #checkTarget({ target }: Route): void {
+  /** @throws {HubError} `invalid_request` for a target the proxy must not reach. */
+  checkTarget(target: string): void {
     const { ownOrigins } = this.#deps
     const url = new URL(target)
     const refuse = (why: string): never => {

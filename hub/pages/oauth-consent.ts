@@ -1,6 +1,6 @@
 import type { Request, Response, Router } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
-import { formParameters } from '../api/oauth.ts'
+import { formFields } from '../api/body.ts'
 import type { OauthProvider } from '../domain/oauth-provider.ts'
 import { strictRouter } from '../router.ts'
 import type { Pages } from './page.ts'
@@ -22,7 +22,7 @@ export function oauthConsentPages({
   ): Promise<void> => {
     const caller = await pages.loggedIn(req, res)
     if (!caller) return
-    const query = formParameters(new URL(req.originalUrl, 'http://site.invalid').search)
+    const query = formFields(new URL(req.originalUrl, 'http://site.invalid').search)
     const authorization = await provider.authorize(query, caller, consented)
     switch (authorization.kind) {
       case 'refused':

@@ -58,7 +58,8 @@ export function createPages(deps: {
     },
 
     async checkXsrf(req) {
-      requests.xsrf.check(req, await contextOf(req).cookieCaller())
+      const context = contextOf(req)
+      requests.xsrf.check(context, await context.cookieCaller(), req.body)
     },
   }
 }

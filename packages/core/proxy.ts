@@ -66,6 +66,11 @@ export interface Proxy {
    * of the route ends that. A proxy that turns out not to know it deletes the route.
    */
   bury?(routespec: string, reason: BurialReason): Promise<void>
+  /**
+   * Optional power: the proxy, which somebody else runs, has another address or token now
+   * (JupyterHub: `PATCH /hub/api/proxy`). Absent parts stay.
+   */
+  move?(to: { readonly apiUrl?: URL; readonly authToken?: string }): void
   /** The table as the proxy has it, only routes that the hub made (data has `jupyterhub`). */
   list(): Promise<readonly ReportedRoute[]>
   /** Makes the hub's routes equal to `routes`: at once where the proxy can, else longest first and `/` last. */
