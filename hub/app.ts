@@ -6,19 +6,23 @@ import { packageRoot } from '../packages/process/index.ts'
 import { type AnswerLog, urlOf } from './access-log.ts'
 import { type Api, createApi } from './api/dispatch.ts'
 import type { Endpoint } from './api/endpoint.ts'
+import { groupEndpoints } from './api/groups.ts'
 import { checkHealth, hubEndpoints, type HubControl, type HubInfo } from './api/hub.ts'
 import { oauthEndpoints } from './api/oauth.ts'
 import { withDocument } from './api/openapi.ts'
 import { serverEndpoints } from './api/servers.ts'
+import { shareEndpoints } from './api/shares.ts'
 import { tokenEndpoints } from './api/tokens.ts'
 import { userEndpoints } from './api/users.ts'
 import type { HubOptions } from './config.ts'
 import type { Access } from './domain/access.ts'
 import type { Activity } from './domain/activity.ts'
+import type { Groups } from './domain/groups.ts'
 import type { Login } from './domain/login.ts'
 import type { OauthProvider } from './domain/oauth-provider.ts'
 import type { Routes } from './domain/routes.ts'
 import type { Servers } from './domain/servers.ts'
+import type { ShareCodes, Shares } from './domain/shares.ts'
 import type { Tokens } from './domain/tokens.ts'
 import type { HubUrls } from './domain/urls.ts'
 import type { Users } from './domain/users.ts'
@@ -42,6 +46,7 @@ export interface AppParts {
   readonly answered: AnswerLog
   readonly authenticator: Authenticator
   readonly control: HubControl
+  readonly groups: Groups
   readonly info: HubInfo
   readonly log: Log
   readonly login: Login
@@ -53,6 +58,8 @@ export interface AppParts {
   readonly requests: Requests
   readonly routes: Routes
   readonly servers: Servers
+  readonly shares: Shares
+  readonly shareCodes: ShareCodes
   readonly tokens: Tokens
   readonly urls: HubUrls
   readonly users: Users
@@ -141,7 +148,9 @@ function endpointsOf(parts: AppParts): readonly Endpoint[] {
   return withDocument([
     ...userEndpoints({ ...parts, pages }),
     ...serverEndpoints({ ...parts, slow }),
+    ...shareEndpoints({ ...parts, pages }),
     ...tokenEndpoints(parts),
+    ...groupEndpoints({ ...parts, pages }),
     ...oauthEndpoints(parts),
     ...hubEndpoints({ ...parts, pages }),
   ])

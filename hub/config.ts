@@ -16,11 +16,13 @@ import {
   type Section,
 } from './config/decode.ts'
 import type { Problem } from './config/problems.ts'
+import { voidUserScopes } from './config/roles.ts'
 import { authenticatorSchema, hubSchema, proxySchema, spawnerSchema } from './config/schema.ts'
 import { decodeServices, type ServiceOptions, type serviceSchema } from './config/services.ts'
 import { asPrefix } from './config/values.ts'
 
 export { describeProblem, type Problem } from './config/problems.ts'
+export type { NamedServerOptions } from './config/named-servers.ts'
 export type { PostAuthHook, PreSpawnHook, SpawnRequest } from './config/schema.ts'
 export type { ServiceOptions } from './config/services.ts'
 
@@ -144,7 +146,11 @@ export async function loadConfig(
     run([check], config, []).map((found) => ({ ...found, source: options.source, failsCheck }))
   return {
     config,
-    warnings: [...warn(allowRule, true), ...warn(unmatchableNames, false)],
+    warnings: [
+      ...warn(allowRule, true),
+      ...warn(unmatchableNames, false),
+      ...warn(voidUserScopes, false),
+    ],
     origins: new Map([
       ...originsOf(config, merged, overridden, options.origin ?? 'file'),
       ...originsOfServices(services, listed, options.origin ?? 'file'),

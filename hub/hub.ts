@@ -2,8 +2,6 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { authenticators } from '../authenticators/index.ts'
 import { HubError } from '../packages/core/errors.ts'
-import { defaultRoles } from '../packages/core/scopes.ts'
-import { nameKey } from '../packages/core/slug.ts'
 import type { Proxy } from '../packages/core/proxy.ts'
 import type { ServerContext } from '../packages/core/spawner.ts'
 import { configurableHttpProxy } from '../proxy/client.ts'
@@ -12,14 +10,16 @@ import { accessLog } from './access-log.ts'
 import type { HubControl } from './api/hub.ts'
 import { type AppParts, createApp, createSocketApp } from './app.ts'
 import { recordAudit } from './audit-trail.ts'
+import { createRights } from './composition/rights.ts'
 import type { Config, Drivers } from './config.ts'
-import { createAccess } from './domain/access.ts'
 import { Activity } from './domain/activity.ts'
-import { Changes } from './domain/changes.ts'
+import { createGroups } from './domain/groups.ts'
 import { createLogin } from './domain/login.ts'
 import { createOauthProvider } from './domain/oauth-provider.ts'
 import { Routes } from './domain/routes.ts'
+import { renameInvalid } from './domain/server-names.ts'
 import { Servers } from './domain/servers.ts'
+import { createShareCodes, createShares } from './domain/shares.ts'
 import { createTokens } from './domain/tokens.ts'
 import { type HubUrls, hubUrls } from './domain/urls.ts'
 import { createUsers } from './domain/users.ts'
@@ -37,8 +37,9 @@ import { backupDatabase, type Database, databaseAnswers, openDatabase } from './
 import { acquireLock } from './store/lock.ts'
 import { oauthStore } from './store/oauth.ts'
 import { processStore } from './store/processes.ts'
-import { roleStore } from './store/roles.ts'
 import { serverStore } from './store/servers.ts'
+import { shareCodeStore } from './store/share-codes.ts'
+import { shareStore } from './store/shares.ts'
 import { sessionStore } from './store/sessions.ts'
 import { tokenStore } from './store/tokens.ts'
 import { userStore } from './store/users.ts'
@@ -129,6 +130,8 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   const stopping = new Stopping()
   const control = createControl({ options, core, database, state, urls, stopping })
   const parts = createParts({ options, core, servers, routes, control, urls, log })
+  if (hub.allowExistingInvalidNamedServers === 'autorename')
+    await renameInvalid(core.serverRows, log)
   await servers.recall()
   listener.serve(createApp(parts))
   const socket = await listenOnSocket(
@@ -142,7 +145,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   await Promise.all([adopted, proxy.start(AbortSignal.timeout(startPatience))])
   await routes.restore()
   state.isProxyUp = true
-  const purged = [core.tokens, core.sessions, core.oauth]
+  const purged = [core.tokens, core.sessions, core.oauth, core.codes]
   const interval = hub.lastActivityInterval
   closers.add(startJobs({ ...core, routes, servers, log, interval, purged }))
 
@@ -171,17 +174,14 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
   const tokens = tokenStore(database)
   const sessions = sessionStore(database)
   const serverRows = serverStore(database)
-  const roles = roleStore(database)
+  const shares = shareStore(database)
+  const codes = shareCodeStore(database)
   const oauth = oauthStore(database)
-  await roles.define(defaultRoles)
-  await makeFirstAdmins(config, users, clock)
+  const rights = await createRights({ config, database, users, tokens, sessions, log, clock })
   const ended = await sessions.deleteOfOtherKeys(secrets.cookieKeyId)
   if (ended > 0) log.warn(`the cookie secret has changed: ${ended} logins have ended`)
   const events = createEvents()
   recordAudit({ events, audit: auditStore(database), log, clock })
-  const blocked = new Set(config.authenticator.base.blockedUsers.map(nameKey))
-  const changes = new Changes()
-  const access = createAccess({ users, tokens, sessions, roles, changes, clock, blocked })
   const resolution = config.hub.activityResolution
   const activity = new Activity({ users, servers: serverRows, tokens, log, resolution })
   const { driver, options } = config.authenticator
@@ -191,25 +191,15 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
     tokens,
     sessions,
     serverRows,
-    roles,
+    shares,
+    codes,
+    ...rights,
     oauth,
     events,
-    access,
-    changes,
     activity,
     authenticator,
     clock,
   }
-}
-
-/** `hub.adminUsers` and `authenticator.adminUsers`: they exist and are admins from the start. */
-async function makeFirstAdmins(
-  { hub, authenticator }: Config,
-  users: Core['users'],
-  clock: () => Date,
-): Promise<void> {
-  for (const name of new Set([...hub.adminUsers, ...authenticator.base.adminUsers]))
-    if (!(await users.create(name, { admin: true, now: clock() }))) await users.setAdmin(name, true)
 }
 
 /** The proxy, and the table that it is to follow; the hub itself is the first entry. */
@@ -284,6 +274,7 @@ function createServers(
       concurrentSpawns: config.hub.concurrentSpawnLimit,
       activeServers: config.hub.activeServerLimit,
     },
+    named: config.hub,
     requirePkce: isEmbeddedCommand(options['cmd']),
   })
 }
@@ -360,6 +351,7 @@ function createParts(
     cookieMaxAgeDays: hub.cookieMaxAgeDays,
     hostPrefix: hub.cookieHostPrefixEnabled,
   }
+  const sharing = { ...core, servers }
   const { hubPrefix } = urls
   const globals = {
     baseUrl: hubPrefix,
@@ -403,6 +395,15 @@ function createParts(
       store: core.tokens,
       longestLife: hub.tokenExpiresInMaxSeconds,
     }),
-    users: createUsers({ ...core, store: core.users, servers, pattern: base.usernamePattern }),
+    groups: createGroups({ ...core, store: core.groupRows }),
+    users: createUsers({
+      ...core,
+      store: core.users,
+      servers,
+      pattern: base.usernamePattern,
+      slowStop: hub.slowStopTimeout,
+    }),
+    shares: createShares(sharing),
+    shareCodes: createShareCodes(sharing),
   }
 }

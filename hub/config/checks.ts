@@ -1,5 +1,6 @@
 import { nameKey } from '../../packages/core/slug.ts'
 import type { Config } from '../config.ts'
+import { roleChecks } from './roles.ts'
 import { isClearText } from './services.ts'
 import { isLoopback } from './values.ts'
 
@@ -228,6 +229,7 @@ export const refusals: readonly Check[] = [
   contradictoryPages,
   contradictoryUsers,
   userMap,
+  ...roleChecks,
 ]
 
 /** Security checklist A2-18: such a config starts and lets nobody in; `config check` fails. */

@@ -1,18 +1,24 @@
 import {
   type Resource,
+  type ScopeCatalogue,
   type ScopeOwner,
   allows,
+  covers,
+  defaultRoles,
   expandScopes,
+  filtersOf,
   holdsAny,
   intersectScopes,
 } from '../../packages/core/scopes.ts'
+import { builtInScopes } from '../../packages/core/scope-catalogue.ts'
 import { HubError } from '../../packages/core/errors.ts'
 import { nameKey } from '../../packages/core/slug.ts'
 import type { Grant, RoleStore } from '../store/roles.ts'
 import type { Session, SessionStore } from '../store/sessions.ts'
 import { type ServiceIdentity, type Token, type TokenStore, hashSecret } from '../store/tokens.ts'
 import type { User, UserStore } from '../store/users.ts'
-import type { Changes, Moment } from './changes.ts'
+import type { Changes } from './changes.ts'
+import { KeptCallers } from './kept-callers.ts'
 
 export type { ServiceIdentity } from '../store/tokens.ts'
 
@@ -74,28 +80,22 @@ export interface Access {
   operator(): Caller
   rightsOf(owner: Owner): Promise<Rights>
   groupsOf(userName: string): Promise<readonly string[]>
-  /** What each token of this owner allows now: expanded, and no more than the owner holds. */
-  effectiveScopes(owner: Owner): Promise<(token: Token) => ReadonlySet<string>>
+  /** What each of these tokens of this owner allows now: expanded, and no more than the owner holds. */
+  effectiveScopes(owner: Owner, tokens: readonly Token[]): Promise<readonly ReadonlySet<string>[]>
+  /** Those of the raw `scopes` that a token of this owner may not be given, since the owner lacks them. */
+  excessOf(owner: Owner, scopes: readonly string[]): Promise<readonly string[]>
+  /** Which scopes there are. */
+  readonly catalogue: ScopeCatalogue
 }
 
 /** Scopes that only say who the owner is; every token of a user carries them. */
 const identifyScopes = ['read:users:name!user', 'read:users:groups!user']
 
-/** All a user may ever do, for the operator: the role `admin` and everything beneath it. */
-const operatorScopes = [
-  'admin:users',
-  'admin:servers',
-  'admin:groups',
-  'admin:services',
-  'tokens',
-  'read:hub',
-  'proxy',
-  'shutdown',
-  'read:roles',
-  'read:metrics',
-  'list:services',
-  'admin-ui',
-]
+/** Those of the role `admin`, but for entering servers and services, which needs a browser. */
+const operatorScopes =
+  defaultRoles
+    .find(({ name }) => name === 'admin')
+    ?.scopes.filter((scope) => !/^(?:access:|shares$)/.test(scope)) ?? []
 
 export interface AccessDeps {
   readonly users: UserStore
@@ -104,6 +104,8 @@ export interface AccessDeps {
   readonly roles: RoleStore
   readonly changes: Changes
   readonly clock: () => Date
+  /** Default: the built-in scopes. */
+  readonly catalogue?: ScopeCatalogue
   /** Keys of the names that the config blocks: their tokens and sessions are worth nothing. */
   readonly blocked?: ReadonlySet<string>
 }
@@ -115,9 +117,13 @@ export function createAccess(deps: AccessDeps): Access {
 class CachedAccess implements Access {
   readonly #deps: AccessDeps
   readonly #kept: KeptCallers
+  /** Callers that depend on the groups of others, of whose changes nothing is known here. */
+  readonly #transient = new WeakSet<Caller>()
+  readonly catalogue: ScopeCatalogue
 
   constructor(deps: AccessDeps) {
     this.#deps = deps
+    this.catalogue = deps.catalogue ?? builtInScopes
     this.#kept = new KeptCallers(deps.changes)
   }
 
@@ -157,20 +163,44 @@ class CachedAccess implements Access {
           roles.grantsOfUser(id, clock()),
           users.groupsOf(id),
         ])
-        return rights(grants, groups, { userName: name })
+        return this.#rights(grants, { userName: name }, groups)
       }
       case 'service': {
         const { id, name } = owner.service
-        return rights(await roles.grantsOfService(id), [], { serviceName: name })
+        return this.#rights(await roles.grantsOfService(id), { serviceName: name })
       }
       case 'operator':
         return { grants: [], groups: [], roles: ['admin'], scopes: this.operator().scopes }
     }
   }
 
-  async effectiveScopes(owner: Owner): Promise<(token: Token) => ReadonlySet<string>> {
+  #rights(grants: readonly Grant[], owner: ScopeOwner, groups: readonly string[] = []): Rights {
+    const raw = grants.flatMap((grant) => grant.scopes)
+    const scopes = expandScopes(raw, owner, this.catalogue)
+    return { grants, groups, roles: roleNames(grants), scopes }
+  }
+
+  async effectiveScopes(
+    owner: Owner,
+    tokens: readonly Token[],
+  ): Promise<readonly ReadonlySet<string>[]> {
     const held = await this.rightsOf(owner)
-    return (token) => tokenScopes(token, owner, held)
+    return Promise.all(
+      tokens.map(async (token) => (await this.#tokenScopes(token, owner, held)).scopes),
+    )
+  }
+
+  async excessOf(owner: Owner, scopes: readonly string[]): Promise<readonly string[]> {
+    const held = await this.rightsOf(owner)
+    const named = scopeOwnerOf(owner, null)
+    const { result } = await this.#knowingGroups(owner, held, (groupsOf) =>
+      scopes.filter((scope) =>
+        [...expandScopes([scope], named, this.catalogue)].some(
+          (one) => one !== 'inherit' && !covers(held.scopes, one, groupsOf),
+        ),
+      ),
+    )
+    return result
   }
 
   async groupsOf(userName: string): Promise<readonly string[]> {
@@ -184,7 +214,7 @@ class CachedAccess implements Access {
     if (known) return known
     const moment = this.#deps.changes.now
     const caller = await find(now)
-    if (caller) this.#kept.remember(key, caller, moment)
+    if (caller && !this.#transient.has(caller)) this.#kept.remember(key, caller, moment)
     return caller
   }
 
@@ -205,8 +235,50 @@ class CachedAccess implements Access {
 
   async #callerOf(owner: Owner, proof: Proof): Promise<Caller> {
     const held = await this.rightsOf(owner)
-    const scopes = proof.kind === 'token' ? tokenScopes(proof.token, owner, held) : held.scopes
-    return { owner, name: nameOf(owner), groups: held.groups, roles: held.roles, scopes, proof }
+    const { scopes, isTransient } =
+      proof.kind === 'token'
+        ? await this.#tokenScopes(proof.token, owner, held)
+        : { scopes: held.scopes, isTransient: false }
+    const { groups, roles } = held
+    const caller = { owner, name: nameOf(owner), groups, roles, scopes, proof }
+    if (isTransient) this.#transient.add(caller)
+    return caller
+  }
+
+  /** Token scopes never exceed what the owner holds now (JupyterHub: effective scopes of a token). */
+  async #tokenScopes(
+    token: Token,
+    owner: Owner,
+    held: Rights,
+  ): Promise<{ readonly scopes: ReadonlySet<string>; readonly isTransient: boolean }> {
+    const named = scopeOwnerOf(owner, token.client)
+    const identify = owner.kind === 'user' ? expandScopes(identifyScopes, named) : []
+    if (token.scopes.includes('inherit'))
+      return { scopes: new Set([...held.scopes, ...identify]), isTransient: false }
+    const raw = [...token.scopes, ...accessOf(token.client)]
+    const wanted = expandScopes(raw, named, this.catalogue)
+    const { result, isTransient } = await this.#knowingGroups(owner, held, (groupsOf) =>
+      intersectScopes(wanted, held.scopes, groupsOf),
+    )
+    return { scopes: new Set([...result, ...identify]), isTransient }
+  }
+
+  /** Computes with the groups of whomever it asks about; `isTransient` when that is somebody else. */
+  async #knowingGroups<T>(
+    owner: Owner,
+    { groups }: Rights,
+    compute: (groupsOf: (user: string) => readonly string[]) => T,
+  ): Promise<{ readonly result: T; readonly isTransient: boolean }> {
+    const known = new Map<string, readonly string[]>()
+    if (owner.kind === 'user') known.set(owner.user.name, groups)
+    const asked = new Set<string>()
+    const result = compute((user) => {
+      if (!known.has(user)) asked.add(user)
+      return known.get(user) ?? []
+    })
+    if (asked.size === 0) return { result, isTransient: false }
+    for (const user of asked) known.set(user, await this.groupsOf(user))
+    return { result: compute((user) => known.get(user) ?? []), isTransient: true }
   }
 }
 
@@ -222,72 +294,11 @@ export function nameOf(owner: Owner): string {
   }
 }
 
-function rights(grants: readonly Grant[], groups: readonly string[], owner: ScopeOwner): Rights {
-  const scopes = expandScopes(
-    grants.flatMap((grant) => grant.scopes),
-    owner,
-  )
-  const own = grants.filter(({ kind, group }) => kind === 'role' && group === null)
-  return { grants, groups, roles: own.map(({ name }) => name), scopes }
-}
-
-/** Most callers kept in memory; the oldest go first. */
-const capacity = 20_000
-
-interface KeptCaller {
-  readonly caller: Caller
-  /** When it was looked up. */
-  readonly moment: Moment
-}
-
-/** Callers by the hash of what they presented. One that has changed since is not recalled. */
-class KeptCallers {
-  readonly #changes: Changes
-  readonly #callers = new Map<string, KeptCaller>()
-
-  constructor(changes: Changes) {
-    this.#changes = changes
-  }
-
-  recall(key: string, now: Date): Caller | null {
-    const kept = this.#callers.get(key)
-    if (!kept) return null
-    const { caller, moment } = kept
-    const expiresAt = expiryOf(caller.proof)
-    if (this.#changedAt(caller.owner) <= moment && (expiresAt === null || expiresAt > now))
-      return caller
-    this.#callers.delete(key)
-    return null
-  }
-
-  remember(key: string, caller: Caller, moment: Moment): void {
-    if (this.#changedAt(caller.owner) > moment) return
-    const [oldest] = this.#callers.keys()
-    if (this.#callers.size >= capacity && oldest !== undefined) this.#callers.delete(oldest)
-    this.#callers.set(key, { caller, moment })
-  }
-
-  #changedAt(owner: Owner): Moment {
-    switch (owner.kind) {
-      case 'user':
-        return this.#changes.rightsOf(owner.user.id)
-      case 'service':
-        return this.#changes.serviceOf(owner.service.id)
-      case 'operator':
-        return this.#changes.now
-    }
-  }
-}
-
-function expiryOf(proof: Proof): Date | null {
-  switch (proof.kind) {
-    case 'token':
-      return proof.token.expiresAt
-    case 'session':
-      return proof.session.expiresAt
-    case 'socket':
-      return null
-  }
+/** Names of the owner's own roles. */
+function roleNames(grants: readonly Grant[]): readonly string[] {
+  return grants
+    .filter(({ kind, group }) => kind === 'role' && group === null)
+    .map(({ name }) => name)
 }
 
 /** What `!user`, `!service` and `!server` mean in the scopes of this token. */
@@ -299,17 +310,6 @@ function scopeOwnerOf(owner: Owner, client: Token['client']): ScopeOwner {
     ...(serviceName === null ? {} : { serviceName }),
     ...(server === null ? {} : { server }),
   }
-}
-
-/** Token scopes never exceed what the owner holds now (JupyterHub: effective scopes of a token). */
-function tokenScopes(token: Token, owner: Owner, held: Rights): ReadonlySet<string> {
-  const named = scopeOwnerOf(owner, token.client)
-  const identify = owner.kind === 'user' ? expandScopes(identifyScopes, named) : []
-  if (token.scopes.includes('inherit')) return new Set([...held.scopes, ...identify])
-  const name = nameOf(owner)
-  const groupsOf = (user: string): readonly string[] => (user === name ? held.groups : [])
-  const wanted = expandScopes([...token.scopes, ...accessOf(token.client)], named)
-  return new Set([...intersectScopes(wanted, held.scopes, groupsOf), ...identify])
 }
 
 /** A token may be used where it was issued, as long as its owner may. */
@@ -331,8 +331,9 @@ export async function requireScope(
 ): Promise<Caller> {
   if (!caller) throw new HubError('not_authenticated', 'Missing or invalid credentials.')
   if (scopes.some((scope) => allows(caller.scopes, scope, resource))) return caller
-  const named = 'user' in resource ? await access.groupsOf(resource.user) : []
-  if (scopes.some((scope) => allows(caller.scopes, scope, resource, () => named))) return caller
+  const depends = scopes.some((scope) => filtersOf(caller.scopes, scope).group.length > 0)
+  const groups = depends && 'user' in resource ? await access.groupsOf(resource.user) : []
+  if (scopes.some((scope) => allows(caller.scopes, scope, resource, () => groups))) return caller
   if (resource.kind !== 'none' && scopes.some((scope) => holdsAny(caller.scopes, scope)))
     throw new HubError('not_found', 'No access to resources or resources not found')
   throw new HubError(

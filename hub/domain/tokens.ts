@@ -1,10 +1,12 @@
 import { HubError } from '../../packages/core/errors.ts'
-import { covers, expandScopes, isScope } from '../../packages/core/scopes.ts'
+import { unknownScopes } from '../../packages/core/scopes.ts'
 import type { Events } from '../events.ts'
+import type { RoleStore } from '../store/roles.ts'
 import type { Token, TokenStore } from '../store/tokens.ts'
 import type { User } from '../store/users.ts'
 import type { Access } from './access.ts'
 import type { Changes } from './changes.ts'
+import { scopesOfRoles } from './roles.ts'
 
 /** A token whose `scopes` are those it has now, expanded. */
 export type ListedToken = Token
@@ -13,15 +15,21 @@ export interface NewApiToken {
   readonly note: string
   /** Null or 0: no expiry, unless the hub caps it. */
   readonly expiresInSeconds: number | null
-  /** Raw scopes; null: all rights of the owner (`inherit`). */
+  /** Raw scopes; null, without `roles` either: those of the role `token`, which is all rights of the owner. */
   readonly scopes: readonly string[] | null
+  /** Names of roles whose scopes the token gets once and for all. Not together with `scopes`. */
+  readonly roles?: readonly string[] | null
 }
 
 export interface Tokens {
   of(user: User): Promise<readonly ListedToken[]>
   /** @throws {HubError} `not_found`. */
   byId(user: User, id: number): Promise<ListedToken>
-  /** @throws {HubError} `invalid_request` for unknown scopes, scopes the owner lacks, or too long a life. */
+  /**
+   * Whoever may make tokens for a user acts for them: only what the user holds is a limit, not what
+   * the maker holds, as on JupyterHub.
+   * @throws {HubError} `invalid_request` for unknown roles or scopes, scopes the owner lacks, or too long a life.
+   */
   create(
     user: User,
     token: NewApiToken,
@@ -33,6 +41,7 @@ export interface Tokens {
 
 export interface TokensDeps {
   readonly store: TokenStore
+  readonly roles: RoleStore
   readonly access: Access
   readonly changes: Changes
   readonly events: Events
@@ -44,28 +53,32 @@ export interface TokensDeps {
 export function createTokens(deps: TokensDeps): Tokens {
   const { store, access, changes, events, clock, longestLife } = deps
 
-  const of = async (user: User): Promise<readonly ListedToken[]> => {
-    const effective = await access.effectiveScopes({ kind: 'user', user })
-    const stored = await store.ofUser(user.id, clock())
-    return stored.map((token) => ({ ...token, scopes: [...effective(token)].toSorted() }))
+  const effective = async (user: User, tokens: readonly Token[]): Promise<ListedToken[]> => {
+    const scopes = await access.effectiveScopes({ kind: 'user', user }, tokens)
+    return tokens.map((token, index) => {
+      const own = [...(scopes[index] ?? [])]
+      return { ...token, scopes: own.toSorted((one, other) => (one < other ? -1 : 1)) }
+    })
   }
 
   const byId = async (user: User, id: number): Promise<ListedToken> => {
-    const token = (await of(user)).find((candidate) => candidate.id === id)
+    const stored = await store.findById(id, clock())
+    const [token] = stored?.userId === user.id ? await effective(user, [stored]) : []
     if (!token) throw new HubError('not_found', `there is no token a${id}`)
     return token
   }
 
   return {
-    of,
+    of: async (user) => effective(user, await store.ofUser(user.id, clock())),
     byId,
 
-    async create(user, { note, expiresInSeconds, scopes }, by) {
-      const raw = scopes ?? ['inherit']
+    async create(user, { note, expiresInSeconds, ...wanted }, by) {
       const expiresAt = expiry(expiresInSeconds, longestLife, clock())
-      await checkScopes(access, user, raw)
-      const wanted = { userId: user.id, scopes: raw, note, expiresAt }
-      const { id, secret } = await store.issue(wanted, clock())
+      const scopes = await scopesFor(deps, user, wanted)
+      const { id, secret } = await store.issue(
+        { userId: user.id, scopes, note, expiresAt },
+        clock(),
+      )
       events.emit({ kind: 'token-issued', user: user.name, by })
       return { token: await byId(user, id), secret }
     },
@@ -89,19 +102,22 @@ function expiry(seconds: number | null, longestLife: number, now: Date): Date | 
   return life === null ? null : new Date(now.getTime() + life * 1000)
 }
 
-/** A token never gets what its owner does not have. */
-async function checkScopes(access: Access, user: User, scopes: readonly string[]): Promise<void> {
-  const unknown = scopes.filter((scope) => !isScope(scope))
+/** The raw scopes of a new token. It never gets what its owner does not have. */
+async function scopesFor(
+  { roles, access }: TokensDeps,
+  user: User,
+  wanted: Pick<NewApiToken, 'scopes' | 'roles'>,
+): Promise<readonly string[]> {
+  if (wanted.scopes && wanted.roles)
+    throw new HubError('invalid_request', 'a token gets either scopes or roles, not both')
+  const scopes = wanted.scopes ?? (await scopesOfRoles(roles, wanted.roles ?? ['token']))
+  const unknown = unknownScopes(scopes, access.catalogue)
   if (unknown.length > 0)
     throw new HubError('invalid_request', `unknown scopes: ${unknown.join(', ')}`)
-  if (scopes.includes('inherit')) return
-  const { scopes: owned, groups } = await access.rightsOf({ kind: 'user', user })
-  const groupsOf = (name: string): readonly string[] => (name === user.name ? groups : [])
-  const wanted = [...expandScopes(scopes, { userName: user.name })]
-  const excess = wanted.filter((scope) => !covers(owned, scope, groupsOf))
-  if (excess.length > 0)
-    throw new HubError(
-      'invalid_request',
-      `Not assigning requested scopes ${excess.join(', ')}: ${user.name} does not have them`,
-    )
+  const excess = await access.excessOf({ kind: 'user', user }, scopes)
+  if (excess.length === 0) return scopes
+  throw new HubError(
+    'invalid_request',
+    `Not assigning requested scopes ${excess.join(', ')}: ${user.name} does not have them`,
+  )
 }
