@@ -27,7 +27,7 @@ import { createXsrf } from './domain/xsrf.ts'
 import { createEvents } from './events.ts'
 import { startJobs } from './jobs.ts'
 import { close, listen, listenOnSocket } from './listeners.ts'
-import { createLog, type Log } from './log.ts'
+import { batched, createLog, type Log } from './log.ts'
 import { createRenderer } from './pages/render.ts'
 import { createRequests } from './request.ts'
 import type { Secrets } from './secrets.ts'
@@ -85,7 +85,7 @@ export interface Hub {
  * database cannot be used: the message says which and what to do.
  */
 export async function startHub(options: StartOptions): Promise<Hub> {
-  const write = options.writeLog ?? ((line: string) => void process.stderr.write(`${line}\n`))
+  const write = options.writeLog ?? batched((text) => void process.stderr.write(text))
   const log = createLog({
     level:
       options.quickStart && options.config.hub.logLevel === 'info'
@@ -178,12 +178,13 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
   const codes = shareCodeStore(database)
   const oauth = oauthStore(database)
   const rights = await createRights({ config, database, users, tokens, sessions, log, clock })
+  const { changes } = rights
   const ended = await sessions.deleteOfOtherKeys(secrets.cookieKeyId)
   if (ended > 0) log.warn(`the cookie secret has changed: ${ended} logins have ended`)
   const events = createEvents()
   recordAudit({ events, audit: auditStore(database), log, clock })
   const resolution = config.hub.activityResolution
-  const activity = new Activity({ users, servers: serverRows, tokens, log, resolution })
+  const activity = new Activity({ users, servers: serverRows, tokens, changes, log, resolution })
   const { driver, options } = config.authenticator
   const authenticator = await driver.create(options)
   return {

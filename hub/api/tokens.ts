@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import { HubError, statusOf } from '../../packages/core/errors.ts'
-import type { Caller } from '../domain/access.ts'
+import { allows } from '../../packages/core/scopes.ts'
+import type { Access } from '../domain/access.ts'
 import type { Activity } from '../domain/activity.ts'
+import type { Login } from '../domain/login.ts'
 import type { ListedToken, Tokens } from '../domain/tokens.ts'
 import type { User, Users } from '../domain/users.ts'
 import { type Endpoint, empty, endpoint, json } from './endpoint.ts'
@@ -14,17 +16,23 @@ const newToken = z.strictObject({
   note: z.string().max(1023).optional(),
   expires_in: z.int().min(0).max(longestExpiry).nullable().default(null),
   scopes: z.array(z.string().max(1023)).max(200).nullable().default(null),
-  auth: z.unknown().optional(),
+  /** Names of roles, resolved to their scopes at once; not together with `scopes`. */
+  roles: z.array(z.string().max(255)).max(200).nullable().default(null),
+  /** What a login form would send, for callers without credentials. */
+  auth: z.record(z.string(), z.unknown()).nullish(),
 })
 
 export interface TokensApiDeps {
   readonly users: Users
+  readonly access: Access
+  readonly login: Login
   readonly tokens: Tokens
   readonly activity: Activity
 }
 
 /** A user's API tokens (wire section 2.7). */
-export function tokenEndpoints({ users, tokens, activity }: TokensApiDeps): readonly Endpoint[] {
+export function tokenEndpoints(deps: TokensApiDeps): readonly Endpoint[] {
+  const { users, tokens, activity } = deps
   const model = (token: ListedToken, user: User) =>
     tokenModel(token, user, activity.latest('token', token.id, token.lastActivityAt))
   return [
@@ -47,14 +55,15 @@ export function tokenEndpoints({ users, tokens, activity }: TokensApiDeps): read
       access: { by: 'handler', scopes: ['tokens'] },
       body: newToken,
       answers: { 201: tokenSchema.extend({ token: z.string() }) },
-      async handle({ params, body, require }) {
-        const { note, expires_in: expiresInSeconds, scopes } = body
-        const { caller, user } = await creatorOf(users, params.user, () =>
-          require(['tokens'], 'user'),
-        )
-        const by = caller.name === user.name ? '' : ` by ${caller.name}`
-        const wanted = { note: note ?? `Requested via api${by}`, expiresInSeconds, scopes }
-        const { token, secret } = await tokens.create(user, wanted, caller.name)
+      async handle({ params, body, require, identify, context }) {
+        const { note, expires_in: expiresInSeconds, scopes, roles } = body
+        const { creator, user } = await creatorOf(users, params.user, async () => {
+          if (!body.auth || (await identify())) return (await require(['tokens'], 'user')).name
+          return ownerBy(deps, body.auth, { name: params.user, peer: context.peer })
+        })
+        const by = creator === user.name ? '' : ` by ${creator}`
+        const wanted = { note: note ?? `Requested via api${by}`, expiresInSeconds, scopes, roles }
+        const { token, secret } = await tokens.create(user, wanted, creator)
         return json({ ...model(token, user), token: secret }, 201)
       },
     }),
@@ -88,14 +97,38 @@ export function tokenEndpoints({ users, tokens, activity }: TokensApiDeps): read
 async function creatorOf(
   users: Users,
   name: string,
-  admit: () => Promise<Caller>,
-): Promise<{ caller: Caller; user: User }> {
+  admit: () => Promise<string>,
+): Promise<{ readonly creator: string; readonly user: User }> {
   try {
-    return { caller: await admit(), user: await users.byName(name) }
+    return { creator: await admit(), user: await users.byName(name) }
   } catch (error) {
     if (!(error instanceof HubError) || statusOf[error.code] !== 404) throw error
     throw new HubError('forbidden', `no token can be made for ${JSON.stringify(name.slice(0, 64))}`)
   }
+}
+
+/**
+ * The name of whoever these login data are of; like a login, but without a session, so that no site
+ * can misuse a browser for it.
+ * @throws {HubError} `forbidden` when they are wrong, or of somebody who may not make this user's tokens.
+ */
+async function ownerBy(
+  { login, access }: TokensApiDeps,
+  auth: Readonly<Record<string, unknown>>,
+  { name, peer }: { readonly name: string; readonly peer: string },
+): Promise<string> {
+  const fields = Object.entries(auth).filter(([, value]) => typeof value === 'string')
+  const user = await login.identify({
+    form: Object.fromEntries(fields) as Record<string, string>,
+    headers: {},
+    peerAddress: peer,
+    signal: AbortSignal.timeout(60_000),
+  })
+  if (!user) throw new HubError('forbidden', 'these login data are not accepted')
+  const { scopes } = await access.rightsOf({ kind: 'user', user })
+  const groups = await access.groupsOf(name)
+  if (allows(scopes, 'tokens', { kind: 'user', user: name }, () => groups)) return user.name
+  throw new HubError('forbidden', `${user.name} may not make tokens for this user`)
 }
 
 /** `a12` is the token with row id 12. */

@@ -22,6 +22,8 @@ export interface Login {
    * @throws {HubError} `invalid_request` for fields that are too long.
    */
   attempt(request: LoginRequest): Promise<LoggedIn | null>
+  /** The same without a session: for credentials that come with the one request they are for. */
+  identify(request: LoginRequest): Promise<User | null>
   /** Ends one session and every token that was issued through it. */
   end(user: User, session: Session, peer: string): Promise<void>
   /** Whether a user of this name would be let in, with the rule that says so. */
@@ -74,22 +76,29 @@ class LoginPipeline implements Login {
   }
 
   async attempt(request: LoginRequest): Promise<LoggedIn | null> {
+    const { log, events } = this.#deps
+    const user = await this.identify(request)
+    if (!user) return null
+    const loggedIn = await this.#openSession(user)
+    const peer = request.peerAddress
+    log.info(`${user.name} logged in`, { peer })
+    events.emit({ kind: 'login', user: user.name, peer })
+    return loggedIn
+  }
+
+  async identify(request: LoginRequest): Promise<User | null> {
     checkSizes(request.form)
     const { log, events } = this.#deps
     const peer = request.peerAddress
     const typed = shortName(request.form['username'] ?? '')
     const signal = AbortSignal.any([request.signal, AbortSignal.timeout(patience)])
-    const found = await this.#identify({ ...request, signal }).catch(describeError)
+    const found = await this.#verdict({ ...request, signal }).catch(describeError)
     if (typeof found === 'string') {
       log.warn(`login failed for ${JSON.stringify(typed)}`, { peer, reason: found })
       events.emit({ kind: 'login-failed', user: typed, peer, reason: found })
       return null
     }
-    const loggedIn = await this.#openSession(await this.#ensureUser(found))
-    const user = loggedIn.user.name
-    log.info(`${user} logged in`, { peer })
-    events.emit({ kind: 'login', user, peer })
-    return loggedIn
+    return this.#ensureUser(found)
   }
 
   async end(user: User, session: Session, peer: string): Promise<void> {
@@ -116,7 +125,7 @@ class LoginPipeline implements Login {
   }
 
   /** The identity under its name here, or why it may not come in. */
-  async #identify(request: LoginRequest): Promise<Identity | string> {
+  async #verdict(request: LoginRequest): Promise<Identity | string> {
     const { authenticator, options, spawnerRefusal } = this.#deps
     const verdict = await authenticator.authenticate(request)
     if (verdict.kind === 'denied') return verdict.reason
