@@ -32,6 +32,8 @@ export interface RequestContext {
   cookieCaller(): Promise<Caller | null>
   /** The `Authorization` header's owner, else the login cookie's. */
   caller(): Promise<Caller | null>
+  /** `caller` as of now, for answers that go on; no sign of activity. */
+  stillCaller(): Promise<Caller | null>
 }
 
 /** Gives every request its context; the routers read it with `contextOf`. */
@@ -178,10 +180,21 @@ class LazyContext implements RequestContext {
     return caller
   }
 
-  async #fromCookie(): Promise<Caller | null> {
+  async stillCaller(): Promise<Caller | null> {
+    const { access, isOperator } = this.#deps
+    if (isOperator) return access.operator()
+    const secret = authorizationToken(this.request.headers.authorization)
+    return (secret === null ? null : await access.ofToken(secret)) ?? this.#nowByCookie()
+  }
+
+  async #nowByCookie(): Promise<Caller | null> {
     if (this.request.headers.cookie === undefined) return null
     const name = loginCookieOf(this.#deps)
-    const caller = await callerOf(this.#deps, name, this.cookies(name))
+    return callerOf(this.#deps, name, this.cookies(name))
+  }
+
+  async #fromCookie(): Promise<Caller | null> {
+    const caller = await this.#nowByCookie()
     if (caller) noteUse(caller, this.#deps.activity, this.#deps.clock())
     return caller
   }
