@@ -12,16 +12,19 @@ import { oauthEndpoints } from './api/oauth.ts'
 import { withDocument } from './api/openapi.ts'
 import { serverEndpoints } from './api/servers.ts'
 import { shareEndpoints } from './api/shares.ts'
+import { serviceEndpoints } from './api/services.ts'
 import { tokenEndpoints } from './api/tokens.ts'
 import { userEndpoints } from './api/users.ts'
 import type { HubOptions } from './config.ts'
 import type { Access } from './domain/access.ts'
 import type { Activity } from './domain/activity.ts'
+import type { Changes } from './domain/changes.ts'
 import type { Groups } from './domain/groups.ts'
 import type { Login } from './domain/login.ts'
 import type { OauthProvider } from './domain/oauth-provider.ts'
 import type { Routes } from './domain/routes.ts'
 import type { Servers } from './domain/servers.ts'
+import type { Services } from './domain/services.ts'
 import type { ShareCodes, Shares } from './domain/shares.ts'
 import type { Tokens } from './domain/tokens.ts'
 import type { HubUrls } from './domain/urls.ts'
@@ -45,6 +48,7 @@ export interface AppParts {
   /** Told of every answer of the hub. */
   readonly answered: AnswerLog
   readonly authenticator: Authenticator
+  readonly changes: Changes
   readonly control: HubControl
   readonly groups: Groups
   readonly info: HubInfo
@@ -149,6 +153,7 @@ function endpointsOf(parts: AppParts): readonly Endpoint[] {
     ...userEndpoints({ ...parts, pages }),
     ...serverEndpoints({ ...parts, slow }),
     ...shareEndpoints({ ...parts, pages }),
+    ...serviceEndpoints(parts),
     ...tokenEndpoints(parts),
     ...groupEndpoints({ ...parts, pages }),
     ...oauthEndpoints(parts),

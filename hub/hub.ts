@@ -184,7 +184,7 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
   const events = createEvents()
   recordAudit({ events, audit: auditStore(database), log, clock })
   const resolution = config.hub.activityResolution
-  const activity = new Activity({ users, servers: serverRows, tokens, changes, log, resolution })
+  const activity = new Activity({ ...rights, users, servers: serverRows, tokens, log, resolution })
   const { driver, options } = config.authenticator
   const authenticator = await driver.create(options)
   return {

@@ -29,6 +29,22 @@ export function createLog(options: {
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }
 
+/**
+ * Collects the lines of one turn of the event loop and writes them at once: under load a system call
+ * for each would cost more than most requests do.
+ */
+export function batched(write: (text: string) => void): (line: string) => void {
+  let waiting: string[] = []
+  const flush = (): void => {
+    const lines = waiting
+    waiting = []
+    write(`${lines.join('\n')}\n`)
+  }
+  return (line) => {
+    if (waiting.push(line) === 1) setImmediate(flush)
+  }
+}
+
 /** A name as it may stand in a log line: long ones cut, so that nobody fills the disk with one request. */
 export function shortName(name: string): string {
   return name.length <= 64 ? name : `${name.slice(0, 16)}...(${name.length} characters)`

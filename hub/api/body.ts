@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import type { z } from 'zod'
 import { HubError } from '../../packages/core/errors.ts'
 import type { RequestContext } from '../request.ts'
 import type { Endpoint } from './endpoint.ts'
@@ -8,7 +9,7 @@ export async function readInput(
   { query, body, bodyFormat, bodyRequired, bodyLimit }: Endpoint,
   context: RequestContext,
 ): Promise<{ readonly query: unknown; readonly body: unknown }> {
-  const asked = query ? query.parse(single(context.query)) : {}
+  const asked = query ? readQuery(query, context) : {}
   if (!body) return { query: asked, body: undefined }
   const text = await readText(context.request, bodyLimit ?? megabyte)
   const read = bodyFormat === 'form' ? formFields(text) : parseJson(text)
@@ -17,6 +18,16 @@ export async function readInput(
 }
 
 const megabyte = 1024 * 1024
+
+function readQuery(query: z.ZodObject, context: RequestContext): unknown {
+  if (context.url.includes('?')) return query.parse(single(context.query))
+  const known = defaults.get(query) ?? query.parse({})
+  defaults.set(query, known)
+  return known
+}
+
+/** What is meant when nothing is asked for. */
+const defaults = new WeakMap<z.ZodObject, unknown>()
 
 /** One value for each name. */
 function single(query: URLSearchParams): Readonly<Record<string, string>> {
