@@ -320,6 +320,7 @@ function finishHub(hub: z.output<typeof hubSchema>, folder: string, report: Repo
     bindUrl: new URL('/', hub.bindUrl),
     publicUrl: hub.publicUrl && withPrefix(hub.publicUrl, baseUrl),
     oauthTokenExpiresIn: hub.oauthTokenExpiresIn ?? Math.round(hub.cookieMaxAgeDays * 86_400),
+    ...(hub.eventLogFile === undefined ? {} : { eventLogFile: resolve(folder, hub.eventLogFile) }),
     templatePaths: hub.templatePaths.map((entry) => resolve(folder, entry)),
     dataDir: hub.dataDir === undefined ? undefined : resolve(folder, hub.dataDir),
   }

@@ -88,6 +88,10 @@ export const hubSchema = z.strictObject({
   apiPageMaxLimit: z.int().positive().default(200),
   /** Answers 503 instead of 424 for a server that does not run. */
   useLegacyStoppedServerStatusCode: z.boolean().default(false),
+  /** Asks for the scope `read:metrics` before metrics are shown. */
+  authenticatePrometheus: z.boolean().default(true),
+  /** File for what happens, one JSON line an event; relative to the config file. JupyterHub: `EventLog.handlers`. */
+  eventLogFile: z.string().min(1).optional(),
   /** Folders with templates that replace built-in ones; relative to the config file. */
   templatePaths: z.array(z.string().min(1)).default([]),
   /** Least level that is logged. */
