@@ -41,6 +41,8 @@ export interface Requests {
   readonly middleware: RequestHandler
   /** The one context of this request. */
   contextFor(req: IncomingMessage): RequestContext
+  /** Whoever a login cookie of this name and value names, whatever request it came in. */
+  callerOfCookie(name: string, value: string): Promise<Caller | null>
   readonly cookies: LoginCookies
   readonly xsrf: XsrfGuard
 }
@@ -94,6 +96,8 @@ export function createRequests(deps: RequestDeps): Requests {
       next()
     },
     contextFor,
+    callerOfCookie: async (name, value) =>
+      name === loginCookieOf(deps) ? callerOf(deps, name, [value]) : null,
     cookies: loginCookies(deps, loginCookieOf(deps)),
     xsrf: xsrfGuard(deps),
   }

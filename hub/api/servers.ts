@@ -6,7 +6,12 @@ import type { Json } from '../../packages/core/spawner.ts'
 import { failedEvent, type ProgressEvent, readyEvent } from '../domain/progress.ts'
 import type { ServerRun } from '../domain/server-run.ts'
 import type { LastExit } from '../domain/server-state.ts'
-import type { Servers, ServerView } from '../domain/servers.ts'
+import {
+  noSuchServer,
+  type Servers,
+  type ServerView,
+  type StartRequest,
+} from '../domain/servers.ts'
 import type { HubUrls } from '../domain/urls.ts'
 import type { User, Users } from '../domain/users.ts'
 import { type Endpoint, empty, endpoint, json, type Reply } from './endpoint.ts'
@@ -54,37 +59,61 @@ function verbs(path: string, deps: ServersApiDeps): readonly Endpoint[] {
     endpoint({
       method: 'POST',
       path,
-      summary: 'Start a server',
+      summary: 'Start a server; a named one is made if need be',
       access: { scopes: ['start:servers'], on: 'server' },
       body: z.unknown(),
       bodyRequired: true,
       answers: { 201: 'It is ready', 202: 'It is still starting: follow its progress' },
       async handle({ params, body }) {
         const { user, server } = await target(params)
-        requireDefault(server)
         await servers.run(user, server)?.check()
-        const run = await servers.start(user, server, optionsOf(body))
+        const run = await servers.start(user, server, startRequest(body))
         const isSettled = await endsWithin(deps.slow.spawn * 1000, run.settled)
         if (run.state.kind === 'stopped') throw startFailure(run.state.exit)
         return empty(isSettled ? 201 : 202, 'text/plain')
       },
     }),
     endpoint({
+      method: 'PUT',
+      path,
+      summary: 'Make a named server without starting it',
+      access: { scopes: ['start:servers'], on: 'server' },
+      body: z.unknown(),
+      bodyRequired: true,
+      answers: { 201: serverSchema },
+      async handle({ params, body, caller }) {
+        const { user, server } = await target(params)
+        const made = await servers.create(user, server, startRequest(body), caller.name)
+        return json(serverModel(made, caller, urls), 201)
+      },
+    }),
+    endpoint({
+      method: 'PATCH',
+      path,
+      summary: 'Change name, display name or options of a stopped server',
+      access: { scopes: ['start:servers'], on: 'server' },
+      body: editBody,
+      bodyRequired: true,
+      answers: { 200: serverSchema },
+      async handle({ params, body, caller }) {
+        const { user, server } = await target(params)
+        const edited = await servers.edit(user, server, editOf(body), caller.name)
+        return json(serverModel(edited, caller, urls))
+      },
+    }),
+    endpoint({
       method: 'DELETE',
       path,
-      summary: 'Stop a server',
+      summary: 'Stop a server; `remove` also deletes a named one',
       access: { scopes: ['delete:servers'], on: 'server' },
       body: z.object({ remove: z.boolean().default(false) }),
-      answers: { 204: 'It is stopped', 202: 'It is still stopping' },
-      async handle({ params, body }) {
+      answers: { 204: 'It is stopped, and deleted if asked for', 202: 'It is still stopping' },
+      async handle({ params, body, caller }) {
         const { user, server } = await target(params)
-        if (body.remove)
-          throw new HubError('invalid_request', 'the default server cannot be deleted')
-        const run = servers.run(user, server)
-        if (!run && !(await servers.find(user, server))) throw noSuchServer(user, server)
-        await run?.stop()
-        const isStopped = run === null || (await endsWithin(deps.slow.stop * 1000, run.ended))
-        return empty(isStopped ? 204 : 202)
+        const over = body.remove
+          ? (await servers.remove(user, server, caller.name)).gone
+          : stopped(servers, user, server)
+        return empty((await endsWithin(deps.slow.stop * 1000, over)) ? 204 : 202)
       },
     }),
     endpoint({
@@ -103,24 +132,51 @@ function verbs(path: string, deps: ServersApiDeps): readonly Endpoint[] {
   ].filter((one) => one.path !== '/users/:user/servers/progress')
 }
 
-function requireDefault(server: string): void {
-  if (server !== '') throw new HubError('invalid_request', 'Named servers are not enabled.')
+/** Stops the server if it runs; resolves when it is stopped. */
+async function stopped(servers: Servers, user: User, server: string): Promise<void> {
+  const run = servers.run(user, server)
+  if (!run && !(await servers.find(user, server))) throw servers.missing(user, server)
+  await run?.stop()
+  await run?.ended
 }
 
-function noSuchServer(user: User, server: string): HubError {
-  return new HubError('server_not_found', `No such server: ${user.name}/${server.slice(0, 64)}`)
+const editBody = z
+  .strictObject({
+    name: z.string().max(255).optional(),
+    display_name: z.string().max(1000).nullable().optional(),
+    user_options: z.record(z.string(), z.json()).optional(),
+  })
+  .refine((body) => Object.keys(body).length > 0, {
+    error: 'needs at least one of: name, display_name, user_options',
+  })
+
+/** An empty display name is none. */
+function editOf({ name, display_name: shown, user_options: options }: z.output<typeof editBody>) {
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(shown === undefined ? {} : { displayName: shown === '' ? null : shown }),
+    ...(options === undefined ? {} : { userOptions: options }),
+  }
 }
 
-/** The options of a start: under `user_options`, or the whole body as before JupyterHub 6. */
-function optionsOf(body: unknown): Json {
-  if (body === null) return null
+/**
+ * What a start is asked with: `display_name` and `user_options`, or, without either, options as the
+ * whole body, as before JupyterHub 6.
+ * @throws {HubError} `invalid_request`.
+ */
+function startRequest(body: unknown): StartRequest {
+  if (body === null) return { userOptions: null, displayName: null }
   if (typeof body !== 'object' || Array.isArray(body))
     throw new HubError('invalid_request', 'the body must be a JSON object')
-  if (!('user_options' in body) && !('display_name' in body)) return body as Json
+  if (!('user_options' in body) && !('display_name' in body))
+    return { userOptions: body as Json, displayName: null }
   const options = ('user_options' in body ? body.user_options : null) ?? null
   if (typeof options !== 'object' || Array.isArray(options))
     throw new HubError('invalid_request', 'user_options must be an object or null')
-  return options as Json
+  const displayName = ('display_name' in body ? body.display_name : null) ?? null
+  if (displayName !== null && typeof displayName !== 'string')
+    throw new HubError('invalid_request', 'display_name must be a string')
+  return { userOptions: options as Json, displayName }
 }
 
 function startFailure(exit: LastExit | null): HubError {

@@ -3,18 +3,26 @@ import { HubError } from '../../packages/core/errors.ts'
 import { filtersOf } from '../../packages/core/scopes.ts'
 import { type Caller, isAdmin, userOf } from '../domain/access.ts'
 import type { Activity } from '../domain/activity.ts'
+import type { Changes } from '../domain/changes.ts'
 import type { Servers } from '../domain/servers.ts'
 import type { HubUrls } from '../domain/urls.ts'
 import type { User, Users } from '../domain/users.ts'
 import { type Endpoint, empty, endpoint, json } from './endpoint.ts'
 import { type UserFacts, userModel, userSchema } from './models.ts'
+import { KeptUserModels } from './kept-user-models.ts'
+import { prepareJson } from './reply.ts'
 import { type PageLimits, pageOf, pageQuery, paginated } from './paging.ts'
 
-export interface UsersApiDeps {
+/** What it takes to show users. */
+export interface UserModelDeps {
   readonly users: Users
   readonly servers: Servers
   readonly activity: Activity
   readonly urls: HubUrls
+}
+
+export interface UsersApiDeps extends UserModelDeps {
+  readonly changes: Changes
   readonly pages: PageLimits
 }
 
@@ -27,7 +35,11 @@ const newUser = z.strictObject({
   admin: z.boolean().default(false),
   ...ignored('name', 'groups', 'roles'),
 })
-const changes = z.strictObject({ name: z.string().optional(), admin: z.boolean().optional() })
+const changes = z.strictObject({
+  name: z.string().optional(),
+  admin: z.boolean().optional(),
+  auth_state: z.record(z.string(), z.unknown()).nullable().optional(),
+})
 const activityReport = z
   .strictObject({
     last_activity: z.string().optional(),
@@ -71,7 +83,7 @@ function callerEndpoint(deps: UsersApiDeps): Endpoint {
 
 /** Everybody. */
 function manyUsers(deps: UsersApiDeps): readonly Endpoint[] {
-  const { users, urls } = deps
+  const { users } = deps
   return [
     endpoint({
       method: 'GET',
@@ -94,11 +106,8 @@ function manyUsers(deps: UsersApiDeps): readonly Endpoint[] {
           offset: page.offset,
           limit: page.limit,
         })
-        const options = { urls, includeStopped: query.include_stopped_servers }
-        const models = await Promise.all(
-          found.users.map(async (user) => userModel(await factsOf(deps, user), caller, options)),
-        )
-        return json(paginated(context, models.filter(Boolean), page, found.total))
+        const models = await modelsOf(deps, found.users, caller, query.include_stopped_servers)
+        return json(paginated(context, models, page, found.total))
       },
     }),
     endpoint({
@@ -111,7 +120,7 @@ function manyUsers(deps: UsersApiDeps): readonly Endpoint[] {
       async handle({ caller, body: { usernames, admin } }) {
         checkAdminGrant(caller, admin)
         const made = await users.create(usernames, { admin, by: caller.name })
-        return json(await Promise.all(made.map((user) => model(deps, user, caller))), 201)
+        return json(newModels(deps, made, caller), 201)
       },
     }),
   ]
@@ -129,7 +138,8 @@ const readingScopes = [
 
 /** One user: reading, and what their server reports. */
 function oneUser(deps: UsersApiDeps): readonly Endpoint[] {
-  const { users, servers, urls } = deps
+  const { users, servers } = deps
+  const kept = new KeptUserModels(deps.changes)
   return [
     endpoint({
       method: 'GET',
@@ -139,9 +149,16 @@ function oneUser(deps: UsersApiDeps): readonly Endpoint[] {
       query: z.object(stoppedServers),
       answers: { 200: userSchema },
       async handle({ caller, params, query }) {
+        const includeStopped = query.include_stopped_servers
+        const name = `${includeStopped ? '+' : '-'}${params.user}`
+        const known = kept.recall(caller, name)
+        if (known) return { kind: 'prepared', json: known }
+        const moment = kept.now
         const user = await users.byName(params.user)
-        const options = { urls, includeStopped: query.include_stopped_servers }
-        return json(userModel(await factsOf(deps, user), caller, options))
+        const [model] = await modelsOf(deps, [user], caller, includeStopped)
+        const rendered = prepareJson(model)
+        kept.remember(caller, name, { userId: user.id, moment, json: rendered })
+        return { kind: 'prepared', json: rendered }
       },
     }),
     endpoint({
@@ -156,6 +173,19 @@ function oneUser(deps: UsersApiDeps): readonly Endpoint[] {
         const user = await users.byName(params.user)
         await recordActivity(deps, user, body, servers)
         return empty(200)
+      },
+    }),
+    endpoint({
+      method: 'POST',
+      path: '/users/:user/admin-access',
+      summary: 'Nothing any more: who may enter whose server is decided by access:servers',
+      access: { scopes: ['servers'], on: 'user' },
+      answers: { 403: 'Always' },
+      handle() {
+        throw new HubError(
+          'forbidden',
+          'this hub has no admin access; access:servers lets somebody enter the servers of others',
+        )
       },
     }),
   ]
@@ -174,8 +204,8 @@ function userChanges(deps: UsersApiDeps): readonly Endpoint[] {
       answers: { 201: userSchema },
       async handle({ caller, params, body: { admin } }) {
         checkAdminGrant(caller, admin)
-        const [user] = await users.create([params.user], { admin, by: caller.name })
-        return json(user ? await model(deps, user, caller) : null, 201)
+        const made = await users.create([params.user], { admin, by: caller.name })
+        return json(newModels(deps, made, caller)[0], 201)
       },
     }),
     endpoint({
@@ -186,12 +216,20 @@ function userChanges(deps: UsersApiDeps): readonly Endpoint[] {
       body: changes,
       bodyRequired: true,
       answers: { 200: userSchema },
-      async handle({ caller, params, body: { name, admin } }) {
-        let user = await users.byName(params.user)
+      async handle({ caller, params, body: { name, admin, auth_state: state } }) {
+        const user = await users.byName(params.user)
         checkAdminGrant(caller, admin === true || user.admin)
-        if (name !== undefined && name !== user.name) user = await users.rename(user, name)
-        if (admin !== undefined) user = await users.setAdmin(user, admin, caller.name)
-        return json({ ...(await model(deps, user, caller)), auth_state: null })
+        if (state !== undefined)
+          throw new HubError(
+            'invalid_request',
+            'auth_state cannot be stored: this hub has no key to encrypt it with (JUPYTERHUB_CRYPT_KEY)',
+          )
+        const edit = {
+          ...(name === undefined ? {} : { name }),
+          ...(admin === undefined ? {} : { admin }),
+        }
+        const [model] = await modelsOf(deps, [await users.edit(user, edit, caller.name)], caller)
+        return json({ ...model, auth_state: null })
       },
     }),
     endpoint({
@@ -231,27 +269,53 @@ function listFilter(
   return { users: user, groups: group }
 }
 
-async function factsOf({ users, servers, activity }: UsersApiDeps, user: User): Promise<UserFacts> {
-  const [groups, roles, all] = await Promise.all([
-    users.groupsOf(user),
-    users.rolesOf(user),
-    servers.ofUser(user),
-  ])
-  return {
+/** All that the models of these users may show, in their order; costs as many queries as for one. */
+async function factsOf(
+  { users, servers, activity }: UserModelDeps,
+  of: readonly User[],
+): Promise<readonly UserFacts[]> {
+  const [links, all] = await Promise.all([users.linksOf(of), servers.ofUsers(of)])
+  return of.map((user, index) => ({
     user,
-    groups,
-    roles,
-    servers: all.map((server) => ({
+    groups: links[index]?.groups ?? [],
+    roles: links[index]?.roles ?? [],
+    servers: (all[index] ?? []).map((server) => ({
       ...server,
       lastActivityAt:
         server.id === null ? null : activity.latest('server', server.id, server.lastActivityAt),
     })),
     lastActivityAt: activity.latest('user', user.id, user.lastActivityAt),
-  }
+  }))
 }
 
-async function model(deps: UsersApiDeps, user: User, caller: Caller) {
-  return userModel(await factsOf(deps, user), caller, { urls: deps.urls, includeStopped: false })
+async function modelsOf(
+  deps: UserModelDeps,
+  of: readonly User[],
+  caller: Caller,
+  includeStopped = false,
+) {
+  const options = { urls: deps.urls, includeStopped }
+  return (await factsOf(deps, of))
+    .map((facts) => userModel(facts, caller, options))
+    .filter((model) => model !== null)
+}
+
+/** What was only just made, without asking the database again. */
+function newModels({ servers, urls }: UsersApiDeps, made: readonly User[], caller: Caller) {
+  const options = { urls, includeStopped: false }
+  return made.map((user) =>
+    userModel(
+      {
+        user,
+        groups: [],
+        roles: user.admin ? ['admin', 'user'] : ['user'],
+        servers: servers.ofNewUser(user),
+        lastActivityAt: null,
+      },
+      caller,
+      options,
+    ),
+  )
 }
 
 /** The caller as `GET /user` shows them: always with name and groups, and what they may do (wire section 2.2). */
@@ -268,13 +332,18 @@ async function selfModel(deps: UsersApiDeps, caller: Caller) {
   if (owner.kind === 'service')
     return { kind: 'service', name: caller.name, admin: owner.service.admin, ...credential }
   const { user } = owner
-  const identify = [`read:users:name!user=${user.name}`, `read:users:groups!user=${user.name}`]
-  const seen = { ...caller, scopes: new Set([...scopes, ...identify]) }
-  const facts = await factsOf(deps, user)
   return {
-    ...userModel(facts, seen, { urls: deps.urls, includeStopped: false }),
+    ...(await identifiedModel(deps, user, caller)),
     ...credential,
   }
+}
+
+/** The user with name and groups, whatever else this caller may see. */
+export async function identifiedModel(deps: UserModelDeps, user: User, caller: Caller) {
+  const identify = [`read:users:name!user=${user.name}`, `read:users:groups!user=${user.name}`]
+  const seen = { ...caller, scopes: new Set([...caller.scopes, ...identify]) }
+  const [model] = await modelsOf(deps, [user], seen)
+  return model
 }
 
 async function recordActivity(
@@ -286,17 +355,17 @@ async function recordActivity(
   const at = report.last_activity === undefined ? null : pastTime(report.last_activity)
   const entries = await Promise.all(
     Object.entries(report.servers ?? {}).map(async ([name, { last_activity: text }]) => {
-      const server = await servers.find(user, name)
-      if (!server || server.id === null)
+      const id = servers.run(user, name)?.row.id ?? (await servers.find(user, name))?.id ?? null
+      if (id === null)
         throw new HubError(
           'invalid_request',
           `No such server '${name.slice(0, 64)}' for user ${user.name}`,
         )
-      return [server.id, pastTime(text)] as const
+      return [id, pastTime(text)] as const
     }),
   )
   if (at) activity.user(user.id, at)
-  for (const [id, time] of entries) activity.server(id, time)
+  for (const [id, time] of entries) activity.server({ id, userId: user.id }, time)
 }
 
 /** A timestamp without a zone is UTC; one more than 59 minutes in the future is a mistake. */

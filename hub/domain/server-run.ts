@@ -36,7 +36,10 @@ export interface RunDeps {
   }
   /** Called once, when nothing of the run is left; `holders` are the users who lost tokens by it. */
   ended(run: ServerRun, exit: LastExit, holders: readonly number[]): void
-  ready(run: ServerRun): void
+  /** `before` is `starting`, or `checking` for one that an earlier run of the hub had started. */
+  ready(run: ServerRun, before: ServerState['kind']): void
+  /** Called when a stop is written down. */
+  stopping(run: ServerRun): void
 }
 
 /** The facts that make one run different from another. */
@@ -160,24 +163,20 @@ export class ServerRun {
 
   /**
    * Stops the server, whatever it is doing; safe to call in any state. Resolves when the stop is
-   * written down and under way: await `ended` for its end.
+   * written down and under way: await `ended` for its end. With `removing`, that end deletes the row.
    * @throws {HubError} when it cannot be written down; the server then runs on.
    */
-  async stop(exit: Exit = stoppedExit): Promise<void> {
-    if (this.#ending) return
-    if (this.#state.kind === 'starting') return this.#cancelStart(exit)
-    await this.#writeStopping()
+  async stop(exit: Exit = stoppedExit, { removing = false } = {}): Promise<void> {
+    if (this.#ending) return removing ? this.#writeEnd(true) : undefined
+    if (this.#state.kind === 'starting') return this.#cancelStart(exit, removing)
+    await this.#writeStopping(removing)
     this.#cancel.abort(new StartFailed(cancelledExit))
     void this.#end(exit, { now: false })
   }
 
-  async #cancelStart(exit: Exit): Promise<void> {
-    const { store, clock, timeouts } = this.#deps
-    const now = clock()
-    const deadline = new Date(now.getTime() + timeouts.stop * 1000)
-    const { id, generation } = this.row
-    await store.setState(id, generation, { state: 'stopping', now, deadline })
-    if (this.#state.kind !== 'starting') return this.stop(exit)
+  async #cancelStart(exit: Exit, removing: boolean): Promise<void> {
+    await this.#writeEnd(removing)
+    if (this.#state.kind !== 'starting') return this.stop(exit, { removing })
     this.#cancel.abort(new StartFailed(cancelledExit))
   }
 
@@ -296,7 +295,7 @@ export class ServerRun {
     this.#state = { kind: 'ready', since: this.#deps.clock(), url }
     this.#scheduleCheck()
     this.#settled.resolve()
-    this.#deps.ready(this)
+    this.#deps.ready(this, before.kind)
     if (before.kind === 'starting') before.progress.end(readyEvent(this.#facts.prefix))
   }
 
@@ -348,20 +347,25 @@ export class ServerRun {
     this.#ended.resolve(last)
   }
 
-  async #writeStopping(): Promise<void> {
-    const { store, clock, timeouts } = this.#deps
+  async #writeStopping(removing = false): Promise<void> {
     if (this.#state.kind === 'stopping') return
     const before = this.#state
-    const now = clock()
-    this.#state = { kind: 'stopping', since: now }
-    const deadline = new Date(now.getTime() + timeouts.stop * 1000)
+    this.#state = { kind: 'stopping', since: this.#deps.clock() }
     try {
-      const { id, generation } = this.row
-      await store.setState(id, generation, { state: 'stopping', now, deadline })
+      await this.#writeEnd(removing)
     } catch (error) {
       this.#state = before
       throw error
     }
+    this.#deps.stopping(this)
+  }
+
+  async #writeEnd(removing: boolean): Promise<void> {
+    const { store, clock, timeouts } = this.#deps
+    const now = clock()
+    const deadline = new Date(now.getTime() + timeouts.stop * 1000)
+    const { id, generation } = this.row
+    await store.setState(id, generation, { state: 'stopping', now, deadline, removing })
   }
 
   /** Returns only when the server is gone: a stop that fails is tried again, harder, until it works. */

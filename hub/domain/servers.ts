@@ -1,20 +1,24 @@
 import { join } from 'node:path'
-import { HubError } from '../../packages/core/errors.ts'
+import { describeError, HubError } from '../../packages/core/errors.ts'
 import { after } from '../../packages/core/promises.ts'
 import type { Exit, Json, ServerContext, Spawner } from '../../packages/core/spawner.ts'
-import type { PreSpawnHook, SpawnRequest, SpawnerOptions } from '../config.ts'
+import type { NamedServerOptions, PreSpawnHook, SpawnRequest, SpawnerOptions } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Log } from '../log.ts'
 import type { OauthStore } from '../store/oauth.ts'
 import type { RoleStore } from '../store/roles.ts'
-import type { ServerStore, StoredServer } from '../store/servers.ts'
+import type { Edited, ServerEdit, ServerStore, StoredServer } from '../store/servers.ts'
 import type { TokenStore } from '../store/tokens.ts'
 import type { User } from '../store/users.ts'
 import type { Changes } from './changes.ts'
 import type { Routes } from './routes.ts'
-import { type EnvironmentOptions, oauthClientId, serverEnvironment } from './server-environment.ts'
+import { stoppedExit } from './exits.ts'
+import { type Credentials, issueCredentials } from './server-credentials.ts'
+import { type EnvironmentOptions, serverEnvironment } from './server-environment.ts'
+import { type ServerNames, serverNames } from './server-names.ts'
 import { type RunDeps, ServerRun } from './server-run.ts'
 import type { LastExit, ServerState } from './server-state.ts'
+import { Turns } from './turns.ts'
 import type { HubUrls } from './urls.ts'
 
 /** One server as pages and the API may see it. A default server that never ran has no row: `id` is null. */
@@ -50,8 +54,15 @@ export interface ServersDeps {
   readonly spawner: SpawnerOptions
   readonly environment: EnvironmentOptions
   readonly limits: { readonly concurrentSpawns: number; readonly activeServers: number }
+  readonly named: NamedServerOptions
   /** True for the embedded server, which does PKCE. */
   readonly requirePkce: boolean
+}
+
+/** What a start is asked with. Null keeps what the server had. */
+export interface StartRequest {
+  readonly userOptions: Json
+  readonly displayName: string | null
 }
 
 /**
@@ -60,12 +71,19 @@ export interface ServersDeps {
  */
 export class Servers {
   readonly #deps: ServersDeps
+  readonly #names: ServerNames
   readonly #runs = new Map<number, Map<string, ServerRun>>()
+  /** One user's starts, renames and deletions follow one another. */
+  readonly #turns = new Turns()
+  #isClosed = false
+  /** Starts that are not written down yet. */
+  #beginning = 0
   #starting = 0
   #active = 0
 
   constructor(deps: ServersDeps) {
     this.#deps = deps
+    this.#names = serverNames(deps.store, deps.named)
   }
 
   /** Servers that are not stopped. */
@@ -79,7 +97,7 @@ export class Servers {
   }
 
   /** The run of a server that is not stopped. */
-  run(user: User, name: string): ServerRun | null {
+  run(user: Pick<User, 'id'>, name: string): ServerRun | null {
     return this.#runs.get(user.id)?.get(name) ?? null
   }
 
@@ -93,40 +111,194 @@ export class Servers {
 
   /** The default server first, then the named ones. */
   async ofUser(user: User): Promise<readonly ServerView[]> {
-    const rows = await this.#deps.store.ofUser(user.id)
-    const names = new Set(['', ...rows.map((row) => row.name)])
-    return [...names].map((name) => {
-      const row = rows.find((candidate) => candidate.name === name) ?? null
-      return this.#view(user, name, row, this.run(user, name))
+    return this.#views(user, await this.#deps.store.ofUser(user.id))
+  }
+
+  /** The same for each of these users, in their order. */
+  async ofUsers(users: readonly User[]): Promise<readonly (readonly ServerView[])[]> {
+    const rows = await this.#deps.store.ofUsers(users.map(({ id }) => id))
+    const byUser = new Map<number, StoredServer[]>(users.map(({ id }) => [id, []]))
+    for (const row of rows) byUser.get(row.userId)?.push(row)
+    return users.map((user) => this.#views(user, byUser.get(user.id) ?? []))
+  }
+
+  /** As `ofUser`, for users who were only just made. */
+  ofNewUser(user: User): readonly ServerView[] {
+    return this.#views(user, [])
+  }
+
+  /** Runs `change` while none of the user's servers is started, renamed or deleted. */
+  exclusively<T>(user: Pick<User, 'id'>, change: () => Promise<T>): Promise<T> {
+    return this.#turns.take(user.id, change)
+  }
+
+  /** The user's servers that are not stopped. */
+  runsOf(user: User): readonly ServerRun[] {
+    return [...(this.#runs.get(user.id)?.values() ?? [])]
+  }
+
+  /**
+   * Begins to start a server; resolves once that is written down. A start that is already under way
+   * is joined. A named server is made if need be.
+   * @throws {HubError} `server_running`, `server_pending`, `too_many_requests`, `unavailable`, and
+   * `invalid_request` when it may not have this name.
+   */
+  async start(user: User, name: string, request: StartRequest): Promise<ServerRun> {
+    return (
+      this.#joined(user, name) ?? this.exclusively(user, () => this.#start(user, name, request))
+    )
+  }
+
+  async #start(user: User, name: string, request: StartRequest): Promise<ServerRun> {
+    const joined = this.#joined(user, name)
+    if (joined) return joined
+    const known = await this.#deps.store.find(user.id, name)
+    const displayName = await this.#names.admit(user, { ...request, name, known })
+    if (this.#isClosed) throw new HubError('unavailable', 'the hub is stopping', { retryAfter: 5 })
+    this.#checkLimits()
+    this.#beginning += 1
+    try {
+      return await this.#begin(user, name, { ...request, displayName })
+    } finally {
+      this.#beginning -= 1
+    }
+  }
+
+  /** The start that is already under way; null when the server is stopped. */
+  #joined(user: User, name: string): ServerRun | null {
+    const current = this.run(user, name)
+    if (!current || current.state.kind === 'starting') return current
+    throw this.#refusal(current)
+  }
+
+  /**
+   * Makes a named server without starting it.
+   * @throws {HubError} `already_exists`; `invalid_request` when it may not have this name.
+   */
+  async create(user: User, name: string, request: StartRequest, by: string): Promise<ServerView> {
+    return this.exclusively(user, async () => {
+      const { store, changes, events, driver, clock } = this.#deps
+      const exists = new HubError('already_exists', `Server ${user.name}/${name} already exists`)
+      if (name === '') throw exists
+      const known = await store.find(user.id, name)
+      const displayName = await this.#names.admit(user, { ...request, name, known })
+      if (known) throw exists
+      const { userOptions } = request
+      const now = clock()
+      const row = await store.create({
+        userId: user.id,
+        name,
+        displayName,
+        userOptions,
+        spawner: driver,
+        now,
+      })
+      if (!row) throw exists
+      changes.touchFacts(user.id)
+      events.emit({ kind: 'server-created', user: user.name, server: name, by })
+      return this.#view(user, name, row, null)
     })
   }
 
   /**
-   * Begins to start a server; resolves once that is written down. `userOptions` null reuses those
-   * of the last start. A start that is already under way is joined.
-   * @throws {HubError} `server_running`, `server_pending`, `too_many_requests`, `unavailable`.
+   * Changes a server that is stopped: name, display name and options together or not at all. A
+   * default server that gets a name leaves a fresh one behind.
+   * @throws {HubError} `server_running`, `server_not_found`, `already_exists`, `invalid_request`.
    */
-  async start(user: User, name: string, userOptions: Json): Promise<ServerRun> {
-    const current = this.run(user, name)
-    if (current?.state.kind === 'starting') return current
-    if (current) throw this.#refusal(current)
-    const key = `${user.id}/${name}`
-    const beginning = this.#beginning.get(key)
-    if (beginning) return beginning
-    if (this.#isClosed) throw new HubError('unavailable', 'the hub is stopping', { retryAfter: 5 })
-    this.#checkLimits()
-    const begun = this.#begin(user, name, userOptions).finally(() => this.#beginning.delete(key))
-    this.#beginning.set(key, begun)
-    return begun
+  async edit(user: User, name: string, edit: ServerEdit, by: string): Promise<ServerView> {
+    return this.exclusively(user, async () => {
+      const { store, changes, events } = this.#deps
+      const full = `${user.name}/${name}`
+      const active = new HubError('server_running', `${full} is active; stop it before changing it`)
+      if (this.run(user, name)) throw active
+      const row = await this.#ensured(user, name)
+      if (!row) throw noSuchServer(user, name)
+      const displayName = await this.#names.admitEdit(user, name, edit)
+      const wanted = { ...edit, ...(displayName === undefined ? {} : { displayName }) }
+      const edited: Edited = await store.edit(user.id, name, wanted)
+      switch (edited.kind) {
+        case 'absent':
+          throw noSuchServer(user, name)
+        case 'running':
+          throw active
+        case 'taken':
+          throw new HubError(
+            'already_exists',
+            `Server ${user.name}/${edit.name ?? ''} already exists`,
+          )
+        case 'edited':
+          changes.touchFacts(user.id)
+          changes.touchRights(...edited.holders)
+      }
+      const server = edited.row.name
+      if (server !== name)
+        events.emit({ kind: 'server-renamed', user: user.name, server, from: name, by })
+      return this.#view(user, server, edited.row, null)
+    })
   }
 
-  /** Starts that are not written down yet. */
-  readonly #beginning = new Map<string, Promise<ServerRun>>()
-  #isClosed = false
+  /**
+   * Stops a named server, if need be, and deletes it. Resolves when that is written down; `gone` when
+   * it is done, which survives a restart of the hub.
+   * @throws {HubError} `invalid_request` for the default server, `server_not_found`.
+   */
+  async remove(user: User, name: string, by: string): Promise<{ readonly gone: Promise<unknown> }> {
+    if (name === '') throw new HubError('invalid_request', 'The default server cannot be deleted.')
+    return this.exclusively(user, async () => {
+      const { store, changes, events } = this.#deps
+      const row = await store.find(user.id, name)
+      if (!row) throw this.missing(user, name)
+      const removed = async (): Promise<void> => {
+        changes.touchRights(...((await store.delete(row.id)) ?? []))
+        changes.touchFacts(user.id)
+        events.emit({ kind: 'server-deleted', user: user.name, server: name, by })
+      }
+      const run = this.run(user, name)
+      if (!run) {
+        await removed()
+        return { gone: Promise.resolve() }
+      }
+      await run.stop(stoppedExit, { removing: true })
+      const gone = run.ended.then(removed)
+      gone.catch((error: unknown) =>
+        this.#deps.log.warn(`server ${user.name}/${name} was not deleted`, {
+          error: describeError(error),
+        }),
+      )
+      return { gone }
+    })
+  }
+
+  /** What a call about a server that is not there comes to. */
+  missing(user: User, name: string): HubError {
+    if (name !== '' && !this.#deps.named.allowNamedServers)
+      return new HubError('invalid_request', 'Named servers are not enabled.')
+    return noSuchServer(user, name)
+  }
+
+  /** The row of a server; made for a default server that has none yet. */
+  async ensure(user: Pick<User, 'id'>, name: string): Promise<StoredServer | null> {
+    return this.exclusively(user, () => this.#ensured(user, name))
+  }
+
+  async #ensured(user: Pick<User, 'id'>, name: string): Promise<StoredServer | null> {
+    const { store, driver, clock } = this.#deps
+    const known = await store.find(user.id, name)
+    if (known || name !== '') return known
+    const now = clock()
+    return store.create({
+      userId: user.id,
+      name,
+      displayName: null,
+      userOptions: null,
+      spawner: driver,
+      now,
+    })
+  }
 
   /** Asks every running server of the user whether it still runs. */
   async check(user: User): Promise<void> {
-    await Promise.all([...(this.#runs.get(user.id)?.values() ?? [])].map((run) => run.check()))
+    await Promise.all(this.runsOf(user).map((run) => run.check()))
   }
 
   /**
@@ -156,8 +328,8 @@ export class Servers {
 
   /** Stops all servers of the user; resolves when all are stopped. */
   async stopAllOf(user: User, exit?: Exit): Promise<void> {
-    await this.#allBegun()
-    await stopAll([...(this.#runs.get(user.id)?.values() ?? [])], exit)
+    await this.exclusively(user, async () => {})
+    await stopAll(this.runsOf(user), exit)
   }
 
   /**
@@ -166,12 +338,8 @@ export class Servers {
    */
   async stopAll(): Promise<void> {
     this.#isClosed = true
-    await this.#allBegun()
+    await this.#turns.allOver()
     await Promise.all([...this.runs()].map((run) => stopAll([run]).catch(() => run.kill())))
-  }
-
-  async #allBegun(): Promise<void> {
-    await Promise.allSettled(this.#beginning.values())
   }
 
   /** Ends all processes at once; `stopAll` sees to the rest. */
@@ -194,7 +362,7 @@ export class Servers {
 
   #checkLimits(): void {
     const { concurrentSpawns, activeServers } = this.#deps.limits
-    if (concurrentSpawns > 0 && this.#starting + this.#beginning.size >= concurrentSpawns) {
+    if (concurrentSpawns > 0 && this.#starting + this.#beginning >= concurrentSpawns) {
       const retryAfter = 30 + Math.floor(Math.random() * 30)
       throw new HubError(
         'too_many_requests',
@@ -202,64 +370,37 @@ export class Servers {
         { retryAfter },
       )
     }
-    if (activeServers > 0 && this.#active + this.#beginning.size >= activeServers)
+    if (activeServers > 0 && this.#active + this.#beginning >= activeServers)
       throw new HubError(
         'too_many_requests',
         'the limit of running servers is reached; try again later',
       )
   }
 
-  async #begin(user: User, name: string, userOptions: Json): Promise<ServerRun> {
-    const { store, changes, driver, clock, spawner } = this.#deps
+  async #begin(user: User, name: string, request: StartRequest): Promise<ServerRun> {
+    const { store, changes, events, driver, clock, spawner } = this.#deps
     const now = clock()
     const deadline = new Date(now.getTime() + (spawner.startTimeout + spawner.httpTimeout) * 1000)
     const row = await store.beginStart({
+      ...request,
       userId: user.id,
       name,
       spawner: driver,
-      userOptions,
       now,
       deadline,
     })
-    const run = await this.#credentials(user, row)
-      .then((secret) => this.#create(row, 'new', secret))
+    const run = await issueCredentials(this.#deps, row)
+      .then((credentials) => this.#create(row, 'new', credentials))
       .catch(async (error: unknown) => {
         changes.touchRights(...(await store.finish(row.id, row.generation, null, clock())))
         throw error
       })
+    changes.touchFacts(user.id)
+    events.emit({ kind: 'server-starting', user: row.userName, server: row.name })
     this.#starting += 1
     void run.settled.then(() => (this.#starting -= 1))
     void run.launch(() => this.#prepare(row))
     return run
-  }
-
-  /** The server's own token, and the OAuth client through which browsers log in to it. */
-  async #credentials(user: User, row: StoredServer): Promise<string> {
-    const { tokens, oauth, roles, changes, spawner, urls, clock } = this.#deps
-    const here = `server=${user.name}/${row.name}`
-    const wanted =
-      spawner.serverTokenScopes.length > 0
-        ? spawner.serverTokenScopes
-        : await roles.scopesOf('server')
-    const scopes = (wanted ?? []).map((scope) => scope.replace(/!server$/, `!${here}`))
-    if (!scopes.some((scope) => scope.startsWith('users:activity')))
-      scopes.push('users:activity!user')
-    const prefix = urls.serverPrefix(user.name, row.name)
-    const { secret } = await tokens.issue(
-      { userId: user.id, serverId: row.id, scopes, note: `Server at ${prefix}`, expiresAt: null },
-      clock(),
-    )
-    const replaced = await oauth.registerClient({
-      identifier: oauthClientId(user.name, row.name),
-      description: `Server at ${prefix}`,
-      secret,
-      redirectUri: `${prefix}oauth_callback`,
-      allowedScopes: [`access:servers!${here}`, ...spawner.oauthClientAllowedScopes],
-      requirePkce: this.#deps.requirePkce,
-      serverId: row.id,
-    })
-    changes.touchRights(...replaced)
-    return secret
   }
 
   readonly #hookVariables = new WeakMap<StoredServer, Record<string, string>>()
@@ -292,14 +433,20 @@ export class Servers {
     }
   }
 
-  #create(row: StoredServer, origin: 'new' | 'found', secret: string | null): ServerRun {
+  #create(row: StoredServer, origin: 'new' | 'found', credentials: Credentials | null): ServerRun {
     const { urls, environment } = this.#deps
-    const identity = { userName: row.userName, serverName: row.name, apiToken: secret ?? '' }
+    const { secret = '', clientId = '' } = credentials ?? {}
+    const identity = {
+      userName: row.userName,
+      serverName: row.name,
+      apiToken: secret,
+      clientId,
+    }
     const facts = {
       row,
       prefix: urls.serverPrefix(row.userName, row.name),
       logFile: this.#logFile(row),
-      secrets: secret === null ? [] : [secret],
+      secrets: secret === '' ? [] : [secret],
       environment: (bind: URL) => ({
         ...serverEnvironment(identity, urls, environment, bind),
         ...this.#hookVariables.get(row),
@@ -328,9 +475,23 @@ export class Servers {
         pollJitter: spawner.pollJitter,
       },
       ended: (run, exit, holders) => this.#onEnded(run, exit, holders),
-      ready: ({ row }) =>
-        this.#deps.events.emit({ kind: 'server-started', user: row.userName, server: row.name }),
+      ready: (run, before) => this.#onReady(run, before),
+      stopping: ({ row }) => {
+        this.#deps.changes.touchFacts(row.userId)
+        this.#deps.events.emit({ kind: 'server-stopping', user: row.userName, server: row.name })
+      },
     }
+  }
+
+  #onReady({ row }: ServerRun, before: ServerState['kind']): void {
+    const { changes, events } = this.#deps
+    changes.touchFacts(row.userId)
+    const isNew = before === 'starting'
+    events.emit({
+      kind: isNew ? 'server-started' : 'server-adopted',
+      user: row.userName,
+      server: row.name,
+    })
   }
 
   #onEnded({ row }: ServerRun, exit: LastExit, holders: readonly number[]): void {
@@ -356,6 +517,15 @@ export class Servers {
     return join(this.#deps.logDir, `${slug}-${row.id}.log`)
   }
 
+  #views(user: User, rows: readonly StoredServer[]): readonly ServerView[] {
+    const fallback = rows.find((row) => row.name === '') ?? null
+    const named = rows.filter((row) => row !== fallback)
+    return [
+      this.#view(user, '', fallback, this.run(user, '')),
+      ...named.map((row) => this.#view(user, row.name, row, this.run(user, row.name))),
+    ]
+  }
+
   #view(user: User, name: string, row: StoredServer | null, run: ServerRun | null): ServerView {
     return {
       id: row?.id ?? null,
@@ -370,6 +540,11 @@ export class Servers {
       spawnerState: row?.spawnerState ?? null,
     }
   }
+}
+
+/** What every call about a server that is not there comes to. */
+export function noSuchServer(user: Pick<User, 'name'>, server: string): HubError {
+  return new HubError('server_not_found', `No such server: ${user.name}/${server.slice(0, 64)}`)
 }
 
 async function stopAll(runs: readonly ServerRun[], exit?: Exit): Promise<void> {

@@ -117,7 +117,10 @@ async function start(
   options: Json,
 ): Promise<void> {
   const { servers, pages } = deps
-  const run = await servers.start(target.user, target.name, options)
+  const run = await servers.start(target.user, target.name, {
+    userOptions: options,
+    displayName: null,
+  })
   await Promise.race([run.settled, after(quickFailure)])
   const next = nextOf(deps, req)
   if (run.state.kind === 'stopped')

@@ -63,6 +63,8 @@ interface ServersTable {
   last_options: JsonText
   last_exit: JsonText | null
   generation: number
+  /** The row goes when the run ends. */
+  removing: Generated<Flag>
   state_since_at: Time
   created_at: Fixed<Time>
   deadline_at: Time | null
@@ -180,6 +182,19 @@ interface SharesTable {
   expires_at: Time | null
 }
 
+interface ShareCodesTable {
+  id: Id
+  server_id: number
+  owner_id: number
+  hashed: string
+  prefix: string
+  scopes: JsonText
+  created_at: Fixed<Time>
+  expires_at: Time
+  exchange_count: number
+  last_exchanged_at: Time | null
+}
+
 /** The tables that the store reads and writes so far; `migrations/` has them all. */
 export interface Schema {
   users: UsersTable
@@ -193,6 +208,7 @@ export interface Schema {
   services: ServicesTable
   servers: ServersTable
   shares: SharesTable
+  share_codes: ShareCodesTable
   processes: ProcessesTable
   sessions: SessionsTable
   oauth_clients: OauthClientsTable

@@ -44,7 +44,7 @@ before(async () => {
   bob = await users.create('bob', { admin: false, now })
   boss = await users.create('boss', { admin: true, now })
   const row = { userId: ada?.id ?? 0, name: '', spawner: 'simple', userOptions: null }
-  serverId = (await serverStore(database).beginStart({ ...row, now, deadline: now })).id
+  serverId = (await serverStore(database).beginStart({ ...row, displayName: null, now, deadline: now })).id
 })
 beforeEach(() => register())
 after(async () => {
@@ -70,6 +70,7 @@ function provider(more: { requirePkce?: boolean; issuer?: string } = {}) {
     oauth: oauthStore(database),
     tokens: tokenStore(database),
     users: userStore(database),
+    roles: roleStore(database),
     access,
     changes,
     clock,

@@ -159,7 +159,7 @@ async function createWorld(t: TestContext, timeouts: Timeouts) {
   const user = await userStore(database).create('ada', { admin: false, now })
   assert.ok(user)
   const begin = { userId: user.id, name: '', spawner: 'scripted', userOptions: null }
-  const row = await store.beginStart({ ...begin, now, deadline: now })
+  const row = await store.beginStart({ ...begin, displayName: null, now, deadline: now })
 
   let answers = 0
   const server = createServer((_request, response) => {
@@ -205,6 +205,7 @@ async function createWorld(t: TestContext, timeouts: Timeouts) {
           timeouts: { start: 30, http: 30, stop: 30, poll: 0, pollJitter: 0, ...timeouts },
           ended() {},
           ready() {},
+          stopping() {},
         },
         { row, prefix: '/user/ada/', logFile: '/dev/null', environment: () => ({}), secrets: [] },
         'new',
