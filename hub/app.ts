@@ -7,6 +7,7 @@ import { type AnswerLog, urlOf } from './access-log.ts'
 import { type Api, createApi } from './api/dispatch.ts'
 import type { Endpoint } from './api/endpoint.ts'
 import { groupEndpoints } from './api/groups.ts'
+import { authorizationEndpoints } from './api/authorizations.ts'
 import { checkHealth, hubEndpoints, type HubControl, type HubInfo } from './api/hub.ts'
 import { oauthEndpoints } from './api/oauth.ts'
 import { withDocument } from './api/openapi.ts'
@@ -62,6 +63,7 @@ export interface AppParts {
   readonly requests: Requests
   readonly routes: Routes
   readonly servers: Servers
+  readonly services: Services
   readonly shares: Shares
   readonly shareCodes: ShareCodes
   readonly tokens: Tokens
@@ -153,6 +155,7 @@ function endpointsOf(parts: AppParts): readonly Endpoint[] {
     ...userEndpoints({ ...parts, pages }),
     ...serverEndpoints({ ...parts, slow }),
     ...shareEndpoints({ ...parts, pages }),
+    ...authorizationEndpoints(parts),
     ...serviceEndpoints(parts),
     ...tokenEndpoints(parts),
     ...groupEndpoints({ ...parts, pages }),

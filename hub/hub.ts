@@ -11,6 +11,7 @@ import type { HubControl } from './api/hub.ts'
 import { type AppParts, createApp, createSocketApp } from './app.ts'
 import { recordAudit } from './audit-trail.ts'
 import { createRights } from './composition/rights.ts'
+import { loadServices } from './composition/services.ts'
 import type { Config, Drivers } from './config.ts'
 import { Activity } from './domain/activity.ts'
 import { createGroups } from './domain/groups.ts'
@@ -19,6 +20,7 @@ import { createOauthProvider } from './domain/oauth-provider.ts'
 import { Routes } from './domain/routes.ts'
 import { renameInvalid } from './domain/server-names.ts'
 import { Servers } from './domain/servers.ts'
+import type { Services } from './domain/services.ts'
 import { createShareCodes, createShares } from './domain/shares.ts'
 import { createTokens } from './domain/tokens.ts'
 import { type HubUrls, hubUrls } from './domain/urls.ts'
@@ -126,10 +128,12 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   const { proxy, routes } = await createRouting({ ...options, database, log, urls, logDir })
   const servers = createServers({ ...options, ...core, log, urls, routes, logDir })
   closers.add(() => servers.detach())
+  const services = await loadServices({ ...options, ...core, database, log, urls, routes, logDir })
+  closers.add(() => services.stop({ now: false }))
   const state = { isAdopted: false, isProxyUp: false }
   const stopping = new Stopping()
   const control = createControl({ options, core, database, state, urls, stopping })
-  const parts = createParts({ options, core, servers, routes, control, urls, log })
+  const parts = createParts({ options, core, servers, services, routes, control, urls, log })
   if (hub.allowExistingInvalidNamedServers === 'autorename')
     await renameInvalid(core.serverRows, log)
   await servers.recall()
@@ -145,11 +149,12 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   await Promise.all([adopted, proxy.start(AbortSignal.timeout(startPatience))])
   await routes.restore()
   state.isProxyUp = true
+  services.start()
   const purged = [core.tokens, core.sessions, core.oauth, core.codes]
   const interval = hub.lastActivityInterval
   closers.add(startJobs({ ...core, routes, servers, log, interval, purged }))
 
-  const ended = stopping.carryOut({ servers, proxy, closers, log })
+  const ended = stopping.carryOut({ servers, services, proxy, closers, log })
   const { bindUrl, publicUrl, baseUrl } = hub
   const url = publicUrl?.href ?? `${bindUrl.origin}${baseUrl}`
   options.ready?.({ url, loginLink: control.issueLoginLink()?.url ?? null })
@@ -331,6 +336,7 @@ interface PartsDeps {
   readonly options: StartOptions
   readonly core: Core
   readonly servers: Servers
+  readonly services: Services
   readonly routes: Routes
   readonly control: HubControl
   readonly urls: HubUrls

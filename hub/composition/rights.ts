@@ -4,6 +4,7 @@ import type { Config } from '../config.ts'
 import { type Access, createAccess } from '../domain/access.ts'
 import { Changes } from '../domain/changes.ts'
 import { loadRights } from '../domain/roles.ts'
+import { recordServices } from '../domain/services.ts'
 import type { Log } from '../log.ts'
 import type { Database } from '../store/database.ts'
 import { type GroupStore, groupStore } from '../store/groups.ts'
@@ -32,7 +33,7 @@ export interface Rights {
 }
 
 /**
- * Puts roles and groups into the database before anybody is served. Services must be recorded.
+ * Puts services, roles and groups into the database before anybody is served.
  * @throws {HubError} `invalid_request` for names in the config that cannot be.
  */
 export async function createRights(deps: RightsDeps): Promise<Rights> {
@@ -42,7 +43,13 @@ export async function createRights(deps: RightsDeps): Promise<Rights> {
   const roles = roleStore(database)
   const groupRows = groupStore(database)
   await roles.define(defaultRoles)
-  const services = new Map((await serviceStore(database).all()).map(({ id, name }) => [name, id]))
+  const serviceRows = serviceStore(database)
+  await recordServices({
+    store: serviceRows,
+    configured: config.services,
+    now: deps.clock(),
+  })
+  const services = new Map((await serviceRows.all()).map(({ id, name }) => [name, id]))
   await loadRights(
     { ...stores, roles, groups: groupRows, services },
     {

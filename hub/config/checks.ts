@@ -1,3 +1,4 @@
+import { scopeCatalogue, unknownScopes } from '../../packages/core/scopes.ts'
 import { nameKey } from '../../packages/core/slug.ts'
 import type { Config } from '../config.ts'
 import { roleChecks } from './roles.ts'
@@ -92,6 +93,19 @@ const serviceCallbacks: Check = {
           "must begin with https://, since login codes pass through it; or set 'hub.allowPlainHttp: true' " +
           'for a test network (rule A2-31)',
       }
+    }
+  },
+}
+
+const serviceScopes: Check = {
+  reads: ['services', 'hub.customScopes'],
+  *find({ hub, services }) {
+    const catalogue = scopeCatalogue(hub.customScopes)
+    for (const [index, { oauthClientAllowedScopes }] of services.entries()) {
+      const unknown = unknownScopes(oauthClientAllowedScopes, catalogue)
+      if (unknown.length === 0) continue
+      const path = `services[${index}].oauthClientAllowedScopes`
+      yield { path, message: `names scopes that do not exist: ${unknown.join(', ')}` }
     }
   },
 }
@@ -224,6 +238,7 @@ export const refusals: readonly Check[] = [
   testAuthenticator,
   callbackUrl,
   serviceCallbacks,
+  serviceScopes,
   secretVariables,
   contradictoryUrls,
   contradictoryPages,

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
-import { isScope } from '../../packages/core/scopes.ts'
 import { decodeOptions, type Report, reportUnknown, type Section } from './decode.ts'
 import { httpUrl, isLoopback } from './values.ts'
 
-const token = z
+/** A token as a service may be given it. */
+export const serviceToken = z
   .string()
   .regex(/^[\x21-\x7e]{8,}$/, 'needs 8 or more characters without spaces: take 32 random ones')
 
@@ -67,7 +67,11 @@ export const serviceSchema = z.strictObject({
    */
   apiToken: z
     .union(
-      [token, z.strictObject({ env: variableName }), z.strictObject({ file: z.string().min(1) })],
+      [
+        serviceToken,
+        z.strictObject({ env: variableName }),
+        z.strictObject({ file: z.string().min(1) }),
+      ],
       { error: "must be a token of 8 or more characters, { env: 'NAME' } or { file: 'PATH' }" },
     )
     .optional(),
@@ -91,6 +95,8 @@ export const serviceSchema = z.strictObject({
       z.string().refine((value) => !value.includes('\0'), { error: 'must not hold a NUL' }),
     )
     .default({}),
+  /** Demands PKCE (S256) of logins to the service. No JupyterHub name. */
+  oauthRequirePkce: z.boolean().default(false),
   /** Account under which the command runs; the hub must be root. Default: the hub's own. */
   user: z.string().min(1).optional(),
   /** Seconds within which the service should answer at `url`; only the log tells when it does not. */
@@ -158,9 +164,6 @@ function reportContradictions(path: string, service: ServiceOptions, report: Rep
       `${path}.oauthRedirectUri`,
       'is required for OAuth without url: where do logins return to?',
     )
-  for (const [index, scope] of oauthClientAllowedScopes.entries())
-    if (!isScope(scope))
-      report(`${path}.oauthClientAllowedScopes[${index}]`, `'${scope}' is no scope`)
   if (service.command.length > 0) return
   for (const name of ['user', 'cwd'] as const)
     if (service[name] !== undefined)

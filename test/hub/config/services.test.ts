@@ -69,9 +69,12 @@ describe('services', () => {
 
   test('are asked for no scopes that do not exist, and no account without a command', async () => {
     await refusesService(
-      { name: 'a', url: 'http://127.0.0.1:1', oauthClientAllowedScopes: ['reed:users'], user: 'x' },
-      /oauthClientAllowedScopes\[0\]: 'reed:users' is no scope/,
+      { name: 'a', url: 'http://127.0.0.1:1', user: 'x' },
       /services\[0\]\.user: is for services that the hub starts/,
+    )
+    await refusesService(
+      { name: 'a', url: 'http://127.0.0.1:1', oauthClientAllowedScopes: ['reed:users'] },
+      /oauthClientAllowedScopes: names scopes that do not exist: "reed:users"/,
     )
   })
 })
