@@ -4,10 +4,12 @@ import type { Authenticator } from '../../packages/core/authenticator.ts'
 import { userOf } from '../domain/access.ts'
 import type { Login } from '../domain/login.ts'
 import { safeNext } from '../domain/next-url.ts'
+import type { OauthProvider } from '../domain/oauth-provider.ts'
 import type { Servers } from '../domain/servers.ts'
 import type { User } from '../domain/users.ts'
 import type { Log } from '../log.ts'
 import { contextOf, type LoginCookies } from '../request.ts'
+import { allowFormsTo } from '../response-headers.ts'
 import { strictRouter } from '../router.ts'
 import type { Pages } from './page.ts'
 
@@ -17,6 +19,7 @@ export interface LoginPagesDeps {
   readonly cookies: LoginCookies
   readonly log: Log
   readonly servers: Servers
+  readonly provider: Pick<OauthProvider, 'returnOrigin'>
   readonly authenticator: Authenticator
   readonly options: {
     readonly defaultUrl: string
@@ -118,6 +121,8 @@ async function showForm(
   const { hubPrefix, baseUrl } = pages.urls
   const next = safeNext(req.query['next'], { baseUrl, host: contextOf(req).host })
   const query = next === null ? '' : `?next=${encodeURIComponent(next)}`
+  const origin = next === null ? null : await originBehind(deps, next)
+  if (origin !== null) allowFormsTo(res, origin)
   const typed = error === null ? req.query['username'] : fields(req.body)['username']
   await pages.show(
     req,
@@ -134,6 +139,16 @@ async function showForm(
     },
     error === null ? 200 : 403,
   )
+}
+
+/** The other site on which a login ends that an OAuth client has asked for. */
+async function originBehind(
+  { pages, provider }: LoginPagesDeps,
+  next: string,
+): Promise<string | null> {
+  const { pathname, searchParams } = new URL(next, 'http://site.invalid')
+  if (pathname !== `${pages.urls.hubPrefix}api/oauth2/authorize`) return null
+  return provider.returnOrigin(searchParams.get('client_id') ?? '')
 }
 
 function failureText({ authenticator }: LoginPagesDeps): string {
