@@ -6,6 +6,7 @@ import { packageRoot } from '../packages/process/index.ts'
 import { type AnswerLog, urlOf } from './access-log.ts'
 import { type Api, createApi } from './api/dispatch.ts'
 import type { Endpoint } from './api/endpoint.ts'
+import { explainEndpoints } from './api/explain.ts'
 import { groupEndpoints } from './api/groups.ts'
 import { authorizationEndpoints } from './api/authorizations.ts'
 import { checkHealth, hubEndpoints, type HubControl, type HubInfo } from './api/hub.ts'
@@ -20,6 +21,7 @@ import type { HubOptions } from './config.ts'
 import type { Access } from './domain/access.ts'
 import type { Activity } from './domain/activity.ts'
 import type { Changes } from './domain/changes.ts'
+import type { Explanations } from './domain/explanations.ts'
 import type { Groups } from './domain/groups.ts'
 import type { Login } from './domain/login.ts'
 import type { OauthProvider } from './domain/oauth-provider.ts'
@@ -51,6 +53,7 @@ export interface AppParts {
   readonly authenticator: Authenticator
   readonly changes: Changes
   readonly control: HubControl
+  readonly explanations: Explanations
   readonly groups: Groups
   readonly info: HubInfo
   readonly log: Log
@@ -159,6 +162,7 @@ function endpointsOf(parts: AppParts): readonly Endpoint[] {
     ...serviceEndpoints(parts),
     ...tokenEndpoints(parts),
     ...groupEndpoints({ ...parts, pages }),
+    ...explainEndpoints(parts),
     ...oauthEndpoints(parts),
     ...hubEndpoints({ ...parts, pages }),
   ])

@@ -14,6 +14,7 @@ import { createRights } from './composition/rights.ts'
 import { loadServices } from './composition/services.ts'
 import type { Config, Drivers } from './config.ts'
 import { Activity } from './domain/activity.ts'
+import { createExplanations } from './domain/explanations.ts'
 import { createGroups } from './domain/groups.ts'
 import { createLogin } from './domain/login.ts'
 import { createOauthProvider } from './domain/oauth-provider.ts'
@@ -183,7 +184,6 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
   const codes = shareCodeStore(database)
   const oauth = oauthStore(database)
   const rights = await createRights({ config, database, users, tokens, sessions, log, clock })
-  const { changes } = rights
   const ended = await sessions.deleteOfOtherKeys(secrets.cookieKeyId)
   if (ended > 0) log.warn(`the cookie secret has changed: ${ended} logins have ended`)
   const events = createEvents()
@@ -368,6 +368,11 @@ function createParts(
     loginUrl: `${hubPrefix}login`,
     logoutUrl: `${hubPrefix}logout`,
   }
+  const tokens = createTokens({
+    ...core,
+    store: core.tokens,
+    longestLife: hub.tokenExpiresInMaxSeconds,
+  })
   return {
     ...deps,
     ...core,
@@ -397,11 +402,8 @@ function createParts(
       requirePkce: hub.oauthRequirePkce,
       issuer: hub.publicUrl?.href ?? null,
     }),
-    tokens: createTokens({
-      ...core,
-      store: core.tokens,
-      longestLife: hub.tokenExpiresInMaxSeconds,
-    }),
+    tokens,
+    explanations: createExplanations({ ...core, tokens }),
     groups: createGroups({ ...core, store: core.groupRows }),
     users: createUsers({
       ...core,

@@ -132,7 +132,7 @@ async function ownerBy(
 }
 
 /** `a12` is the token with row id 12. */
-function tokenId(text: string): number {
+export function tokenId(text: string): number {
   const id = /^a(\d{1,15})$/.exec(text)?.[1]
   if (id === undefined)
     throw new HubError('not_found', `there is no token ${JSON.stringify(text.slice(0, 32))}`)

@@ -1,12 +1,14 @@
 import { z } from 'zod'
 import { HubError } from '../../packages/core/errors.ts'
 import { filtersOf } from '../../packages/core/scopes.ts'
-import { type Caller, isAdmin, userOf } from '../domain/access.ts'
+import { type Access, type Caller, isAdmin, userOf } from '../domain/access.ts'
 import type { Activity } from '../domain/activity.ts'
 import type { Changes } from '../domain/changes.ts'
+import type { Explanations } from '../domain/explanations.ts'
 import type { Servers } from '../domain/servers.ts'
 import type { HubUrls } from '../domain/urls.ts'
 import type { User, Users } from '../domain/users.ts'
+import { explained } from './explain.ts'
 import { type Endpoint, empty, endpoint, json } from './endpoint.ts'
 import { type UserFacts, userModel, userSchema } from './models.ts'
 import { KeptUserModels } from './kept-user-models.ts'
@@ -24,6 +26,8 @@ export interface UserModelDeps {
 export interface UsersApiDeps extends UserModelDeps {
   readonly changes: Changes
   readonly pages: PageLimits
+  readonly access: Access
+  readonly explanations: Explanations
 }
 
 const newUsers = z.strictObject({
@@ -146,9 +150,13 @@ function oneUser(deps: UsersApiDeps): readonly Endpoint[] {
       path: '/users/:user',
       summary: 'Read a user',
       access: { scopes: readingScopes, on: 'user' },
-      query: z.object(stoppedServers),
+      query: z.object({
+        ...stoppedServers,
+        explain: z.string().optional().meta({ description: 'What they may do, and what from' }),
+      }),
       answers: { 200: userSchema },
       async handle({ caller, params, query }) {
+        if (query.explain !== undefined) return explained(deps, caller, params.user)
         const includeStopped = query.include_stopped_servers
         const name = `${includeStopped ? '+' : '-'}${params.user}`
         const known = kept.recall(caller, name)

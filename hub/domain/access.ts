@@ -80,6 +80,8 @@ export interface Access {
   operator(): Caller
   rightsOf(owner: Owner): Promise<Rights>
   groupsOf(userName: string): Promise<readonly string[]>
+  /** Null when the owner is gone, or blocked. */
+  ownerOf(token: Token): Promise<Owner | null>
   /** What each of these tokens of this owner allows now: expanded, and no more than the owner holds. */
   effectiveScopes(owner: Owner, tokens: readonly Token[]): Promise<readonly ReadonlySet<string>[]>
   /** Those of the raw `scopes` that a token of this owner may not be given, since the owner lacks them. */
@@ -130,7 +132,7 @@ class CachedAccess implements Access {
   ofToken(secret: string): Promise<Caller | null> {
     return this.#resolve(`token ${hashSecret(secret)}`, async (now) => {
       const token = await this.#deps.tokens.find(secret, now)
-      const owner = token && (await this.#ownerOf(token))
+      const owner = token && (await this.ownerOf(token))
       return owner && this.#callerOf(owner, { kind: 'token', token })
     })
   }
@@ -218,7 +220,7 @@ class CachedAccess implements Access {
     return caller
   }
 
-  async #ownerOf({ userId, serviceId }: Token): Promise<Owner | null> {
+  async ownerOf({ userId, serviceId }: Token): Promise<Owner | null> {
     if (userId !== null) {
       const user = await this.#user(userId)
       return user && { kind: 'user', user }
@@ -255,8 +257,7 @@ class CachedAccess implements Access {
     const identify = owner.kind === 'user' ? expandScopes(identifyScopes, named) : []
     if (token.scopes.includes('inherit'))
       return { scopes: new Set([...held.scopes, ...identify]), isTransient: false }
-    const raw = [...token.scopes, ...accessOf(token.client)]
-    const wanted = expandScopes(raw, named, this.catalogue)
+    const wanted = expandScopes(rawScopesOf(token), named, this.catalogue)
     const { result, isTransient } = await this.#knowingGroups(owner, held, (groupsOf) =>
       intersectScopes(wanted, held.scopes, groupsOf),
     )
@@ -301,8 +302,8 @@ function roleNames(grants: readonly Grant[]): readonly string[] {
     .map(({ name }) => name)
 }
 
-/** What `!user`, `!service` and `!server` mean in the scopes of this token. */
-function scopeOwnerOf(owner: Owner, client: Token['client']): ScopeOwner {
+/** What `!user`, `!service` and `!server` mean in the scopes of a token that was issued to this client. */
+export function scopeOwnerOf(owner: Owner, client: Token['client']): ScopeOwner {
   const serviceName = owner.kind === 'service' ? owner.service.name : (client?.service ?? null)
   const server = client?.server ?? null
   return {
@@ -312,10 +313,13 @@ function scopeOwnerOf(owner: Owner, client: Token['client']): ScopeOwner {
   }
 }
 
-/** A token may be used where it was issued, as long as its owner may. */
-function accessOf(client: Token['client']): readonly string[] {
-  if (client?.server) return [`access:servers!server=${client.server}`]
-  return client?.service ? [`access:services!service=${client.service}`] : []
+/** A token's own scopes, and access to where it was issued, as long as its owner may go there. */
+export function rawScopesOf({
+  client,
+  scopes,
+}: Pick<Token, 'client' | 'scopes'>): readonly string[] {
+  if (client?.server) return [...scopes, `access:servers!server=${client.server}`]
+  return client?.service ? [...scopes, `access:services!service=${client.service}`] : scopes
 }
 
 /**

@@ -4,12 +4,12 @@ import type { Events } from '../events.ts'
 import type { RoleStore } from '../store/roles.ts'
 import type { Token, TokenStore } from '../store/tokens.ts'
 import type { User } from '../store/users.ts'
-import type { Access } from './access.ts'
+import type { Access, Owner } from './access.ts'
 import type { Changes } from './changes.ts'
 import { scopesOfRoles } from './roles.ts'
 
-/** A token whose `scopes` are those it has now, expanded. */
-export type ListedToken = Token
+/** A token whose `scopes` are those it has now, expanded; `raw` are those it was made with. */
+export type ListedToken = Token & { readonly raw: readonly string[] }
 
 export interface NewApiToken {
   readonly note: string
@@ -25,6 +25,8 @@ export interface Tokens {
   of(user: User): Promise<readonly ListedToken[]>
   /** @throws {HubError} `not_found`. */
   byId(user: User, id: number): Promise<ListedToken>
+  /** Whosever it is. @throws {HubError} `not_found`. */
+  find(id: number): Promise<{ readonly token: ListedToken; readonly owner: Owner }>
   /**
    * Whoever may make tokens for a user acts for them: only what the user holds is a limit, not what
    * the maker holds, as on JupyterHub.
@@ -53,24 +55,38 @@ export interface TokensDeps {
 export function createTokens(deps: TokensDeps): Tokens {
   const { store, access, changes, events, clock, longestLife } = deps
 
-  const effective = async (user: User, tokens: readonly Token[]): Promise<ListedToken[]> => {
-    const scopes = await access.effectiveScopes({ kind: 'user', user }, tokens)
+  const effective = async (owner: Owner, tokens: readonly Token[]): Promise<ListedToken[]> => {
+    const scopes = await access.effectiveScopes(owner, tokens)
     return tokens.map((token, index) => {
       const own = [...(scopes[index] ?? [])]
-      return { ...token, scopes: own.toSorted((one, other) => (one < other ? -1 : 1)) }
+      return {
+        ...token,
+        raw: token.scopes,
+        scopes: own.toSorted((one, other) => (one < other ? -1 : 1)),
+      }
     })
+  }
+
+  const find: Tokens['find'] = async (id) => {
+    const stored = await store.findById(id, clock())
+    const owner = stored && (await access.ownerOf(stored))
+    const [token] = owner ? await effective(owner, [stored]) : []
+    if (owner && token) return { token, owner }
+    throw new HubError('not_found', `there is no token a${id}`)
   }
 
   const byId = async (user: User, id: number): Promise<ListedToken> => {
     const stored = await store.findById(id, clock())
-    const [token] = stored?.userId === user.id ? await effective(user, [stored]) : []
+    const [token] =
+      stored?.userId === user.id ? await effective({ kind: 'user', user }, [stored]) : []
     if (!token) throw new HubError('not_found', `there is no token a${id}`)
     return token
   }
 
   return {
-    of: async (user) => effective(user, await store.ofUser(user.id, clock())),
+    of: async (user) => effective({ kind: 'user', user }, await store.ofUser(user.id, clock())),
     byId,
+    find,
 
     async create(user, { note, expiresInSeconds, ...wanted }, by) {
       const expiresAt = expiry(expiresInSeconds, longestLife, clock())
