@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { HubError } from '../../packages/core/errors.ts'
-import type { Access, Caller } from '../domain/access.ts'
+import type { Access, Caller, Owner } from '../domain/access.ts'
 import type { Requests } from '../request.ts'
 import { type Call, type Endpoint, endpoint, json, type Reply } from './endpoint.ts'
 import { identifiedModel, type UserModelDeps } from './users.ts'
@@ -12,7 +12,7 @@ export interface AuthorizationsApiDeps extends UserModelDeps {
 
 type AnyCall = Pick<Call<string, unknown, unknown>, 'identify'>
 
-const owner = z.looseObject({ kind: z.string(), name: z.string() })
+const ownerSchema = z.looseObject({ kind: z.string(), name: z.string() })
 
 /**
  * Whose credentials somebody else has presented: what services asked before OAuth (wire section
@@ -24,17 +24,7 @@ export function authorizationEndpoints(deps: AuthorizationsApiDeps): readonly En
     const asking = await call.identify()
     if (!asking || asking.proof.kind === 'session')
       throw new HubError('not_authenticated', 'Missing or invalid credentials.')
-    const found = await find()
-    switch (found?.owner.kind) {
-      case 'user':
-        return json(await identifiedModel(deps, found.owner.user, asking))
-      case 'service': {
-        const { name, admin } = found.owner.service
-        return json({ kind: 'service', name, admin })
-      }
-      default:
-        throw new HubError('not_found', 'these credentials are not known, or not valid any more')
-    }
+    return json(await ownerModel(deps, (await find())?.owner ?? null, asking))
   }
   return [
     endpoint({
@@ -42,7 +32,7 @@ export function authorizationEndpoints(deps: AuthorizationsApiDeps): readonly En
       path: '/authorizations/token/:token',
       summary: 'Whose token this is (deprecated: use GET /user)',
       access: { by: 'handler' },
-      answers: { 200: owner },
+      answers: { 200: ownerSchema },
       handle: (call) => answer(call, () => access.ofToken(call.params.token)),
     }),
     endpoint({
@@ -50,24 +40,9 @@ export function authorizationEndpoints(deps: AuthorizationsApiDeps): readonly En
       path: '/authorizations/cookie/:name/:value',
       summary: 'Whose login cookie this is (deprecated: use OAuth)',
       access: { by: 'handler' },
-      answers: { 200: owner },
+      answers: { 200: ownerSchema },
       handle: (call) =>
         answer(call, () => requests.callerOfCookie(call.params.name, call.params.value)),
-    }),
-    endpoint({
-      method: 'GET',
-      path: '/authorizations/cookie/:name',
-      summary: 'Whose login cookie this is; its value is the body (deprecated: use OAuth)',
-      access: { by: 'handler' },
-      body: z.unknown(),
-      bodyRequired: true,
-      answers: { 200: owner },
-      handle: (call) =>
-        answer(call, async () =>
-          typeof call.body === 'string'
-            ? requests.callerOfCookie(call.params.name, call.body)
-            : null,
-        ),
     }),
     endpoint({
       method: 'POST',
@@ -83,4 +58,13 @@ export function authorizationEndpoints(deps: AuthorizationsApiDeps): readonly En
       },
     }),
   ]
+}
+
+async function ownerModel(deps: UserModelDeps, owner: Owner | null, asking: Caller) {
+  if (owner?.kind === 'user') return identifiedModel(deps, owner.user, asking)
+  if (owner?.kind === 'service') {
+    const { name, admin } = owner.service
+    return { kind: 'service', name, admin }
+  }
+  throw new HubError('not_found', 'these credentials are not known, or not valid any more')
 }

@@ -30,18 +30,28 @@ const keepAlive = 8
 
 /** Start, stop, read and watch servers (wire sections 2.4, 2.5 and 4). */
 export function serverEndpoints(deps: ServersApiDeps): readonly Endpoint[] {
-  return (['/users/:user/server', '/users/:user/servers/:server', '/users/:user/servers/'] as const)
-    .map((path) => verbs(path, deps))
-    .flat()
+  const paths = [
+    '/users/:user/server',
+    '/users/:user/servers/:server',
+    '/users/:user/servers/',
+  ] as const
+  return [
+    ...paths.flatMap((path) => [...reading(path, deps), ...running(path, deps)]),
+    ...paths.flatMap((path) => keeping(path, deps)),
+    ...paths.slice(0, 2).map((path) => watching(path, deps)),
+  ]
 }
 
-/** The verbs of one server; a path without `:server` means the default one. */
-function verbs(path: string, deps: ServersApiDeps): readonly Endpoint[] {
-  const { servers, urls } = deps
-  const target = async (params: unknown) => {
+/** Finds whose server the path means; one without `:server` means the default one. */
+function targetOf({ users }: ServersApiDeps) {
+  return async (params: unknown) => {
     const { user, server = '' } = params as { readonly user: string; readonly server?: string }
-    return { user: await deps.users.byName(user), server }
+    return { user: await users.byName(user), server }
   }
+}
+
+function reading(path: string, deps: ServersApiDeps): readonly Endpoint[] {
+  const target = targetOf(deps)
   return [
     endpoint({
       method: 'GET',
@@ -51,11 +61,19 @@ function verbs(path: string, deps: ServersApiDeps): readonly Endpoint[] {
       answers: { 200: serverSchema },
       async handle({ params, caller }) {
         const { user, server } = await target(params)
-        const found = await servers.find(user, server)
+        const found = await deps.servers.find(user, server)
         if (!found) throw noSuchServer(user, server)
-        return json(serverModel(found, caller, urls))
+        return json(serverModel(found, caller, deps.urls))
       },
     }),
+  ]
+}
+
+/** Starting and stopping. */
+function running(path: string, deps: ServersApiDeps): readonly Endpoint[] {
+  const { servers } = deps
+  const target = targetOf(deps)
+  return [
     endpoint({
       method: 'POST',
       path,
@@ -74,6 +92,29 @@ function verbs(path: string, deps: ServersApiDeps): readonly Endpoint[] {
       },
     }),
     endpoint({
+      method: 'DELETE',
+      path,
+      summary: 'Stop a server; `remove` also deletes a named one',
+      access: { scopes: ['delete:servers'], on: 'server' },
+      body: z.object({ remove: z.boolean().default(false) }),
+      answers: { 204: 'It is stopped, and deleted if asked for', 202: 'It is still stopping' },
+      async handle({ params, body, caller }) {
+        const { user, server } = await target(params)
+        const over = body.remove
+          ? (await servers.edits.remove(user, server, caller.name)).gone
+          : stopped(servers, user, server)
+        return empty((await endsWithin(deps.slow.stop * 1000, over)) ? 204 : 202)
+      },
+    }),
+  ]
+}
+
+/** Servers that do not run. */
+function keeping(path: string, deps: ServersApiDeps): readonly Endpoint[] {
+  const { servers, urls } = deps
+  const target = targetOf(deps)
+  return [
+    endpoint({
       method: 'PUT',
       path,
       summary: 'Make a named server without starting it',
@@ -83,7 +124,7 @@ function verbs(path: string, deps: ServersApiDeps): readonly Endpoint[] {
       answers: { 201: serverSchema },
       async handle({ params, body, caller }) {
         const { user, server } = await target(params)
-        const made = await servers.create(user, server, startRequest(body), caller.name)
+        const made = await servers.edits.create(user, server, startRequest(body), caller.name)
         return json(serverModel(made, caller, urls), 201)
       },
     }),
@@ -97,45 +138,35 @@ function verbs(path: string, deps: ServersApiDeps): readonly Endpoint[] {
       answers: { 200: serverSchema },
       async handle({ params, body, caller }) {
         const { user, server } = await target(params)
-        const edited = await servers.edit(user, server, editOf(body), caller.name)
+        const edited = await servers.edits.edit(user, server, editOf(body), caller.name)
         return json(serverModel(edited, caller, urls))
       },
     }),
-    endpoint({
-      method: 'DELETE',
-      path,
-      summary: 'Stop a server; `remove` also deletes a named one',
-      access: { scopes: ['delete:servers'], on: 'server' },
-      body: z.object({ remove: z.boolean().default(false) }),
-      answers: { 204: 'It is stopped, and deleted if asked for', 202: 'It is still stopping' },
-      async handle({ params, body, caller }) {
-        const { user, server } = await target(params)
-        const over = body.remove
-          ? (await servers.remove(user, server, caller.name)).gone
-          : stopped(servers, user, server)
-        return empty((await endsWithin(deps.slow.stop * 1000, over)) ? 204 : 202)
-      },
-    }),
-    endpoint({
-      method: 'GET',
-      path: `${path.replace(/\/$/, '')}/progress`,
-      summary: 'What happens while a server starts, as server-sent events',
-      access: { scopes: ['read:servers'], on: 'server' },
-      answers: { 200: 'A stream of events; the last one has `ready` or `failed`' },
-      async handle({ params }) {
-        const { user, server } = await target(params)
-        const view = await servers.find(user, server)
-        if (!view) throw noSuchServer(user, server)
-        return progressOf(servers.run(user, server), view)
-      },
-    }),
-  ].filter((one) => one.path !== '/users/:user/servers/progress')
+  ]
+}
+
+function watching(path: string, deps: ServersApiDeps): Endpoint {
+  const { servers } = deps
+  const target = targetOf(deps)
+  return endpoint({
+    method: 'GET',
+    path: `${path}/progress`,
+    summary: 'What happens while a server starts, as server-sent events',
+    access: { scopes: ['read:servers'], on: 'server' },
+    answers: { 200: 'A stream of events; the last one has `ready` or `failed`' },
+    async handle({ params }) {
+      const { user, server } = await target(params)
+      const view = await servers.find(user, server)
+      if (!view) throw noSuchServer(user, server)
+      return progressOf(servers.run(user, server), view)
+    },
+  })
 }
 
 /** Stops the server if it runs; resolves when it is stopped. */
 async function stopped(servers: Servers, user: User, server: string): Promise<void> {
   const run = servers.run(user, server)
-  if (!run && !(await servers.find(user, server))) throw servers.missing(user, server)
+  if (!run && !(await servers.find(user, server))) throw servers.edits.missing(user, server)
   await run?.stop()
   await run?.ended
 }

@@ -1,40 +1,29 @@
 import { join } from 'node:path'
-import { describeError, HubError } from '../../packages/core/errors.ts'
+import { HubError } from '../../packages/core/errors.ts'
 import { after } from '../../packages/core/promises.ts'
-import type { Exit, Json, ServerContext, Spawner } from '../../packages/core/spawner.ts'
+import type { Exit, ServerContext, Spawner } from '../../packages/core/spawner.ts'
 import type { NamedServerOptions, PreSpawnHook, SpawnRequest, SpawnerOptions } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Log } from '../log.ts'
 import type { OauthStore } from '../store/oauth.ts'
 import type { RoleStore } from '../store/roles.ts'
-import type { Edited, ServerEdit, ServerStore, StoredServer } from '../store/servers.ts'
+import type { ServerStore, StoredServer } from '../store/servers.ts'
 import type { TokenStore } from '../store/tokens.ts'
 import type { User } from '../store/users.ts'
 import type { Changes } from './changes.ts'
 import type { Routes } from './routes.ts'
-import { stoppedExit } from './exits.ts'
+import { ServerEdits, type StartRequest } from './server-edits.ts'
 import { type Credentials, issueCredentials } from './server-credentials.ts'
 import { type EnvironmentOptions, serverEnvironment } from './server-environment.ts'
 import { type ServerNames, serverNames } from './server-names.ts'
 import { type RunDeps, ServerRun } from './server-run.ts'
 import type { LastExit, ServerState } from './server-state.ts'
+import { type ServerView, serverView } from './server-view.ts'
 import { Turns } from './turns.ts'
 import type { HubUrls } from './urls.ts'
 
-/** One server as pages and the API may see it. A default server that never ran has no row: `id` is null. */
-export interface ServerView {
-  readonly id: number | null
-  readonly userName: string
-  readonly name: string
-  readonly displayName: string | null
-  readonly state: ServerState
-  readonly prefix: string
-  readonly startedAt: Date | null
-  readonly lastActivityAt: Date | null
-  readonly userOptions: Json
-  /** The spawner's own notes; only for `admin:server_state`. */
-  readonly spawnerState: Json
-}
+export type { StartRequest } from './server-edits.ts'
+export { noSuchServer, type ServerView } from './server-view.ts'
 
 export interface ServersDeps {
   readonly store: ServerStore
@@ -59,12 +48,6 @@ export interface ServersDeps {
   readonly requirePkce: boolean
 }
 
-/** What a start is asked with. Null keeps what the server had. */
-export interface StartRequest {
-  readonly userOptions: Json
-  readonly displayName: string | null
-}
-
 /**
  * Starts, stops and watches all servers. Only servers that are not stopped are in memory; each
  * change of state is in the database before it is acted on.
@@ -72,6 +55,8 @@ export interface StartRequest {
 export class Servers {
   readonly #deps: ServersDeps
   readonly #names: ServerNames
+  /** Making, changing and deleting servers, all but starting and stopping them. */
+  readonly edits: ServerEdits
   readonly #runs = new Map<number, Map<string, ServerRun>>()
   /** One user's starts, renames and deletions follow one another. */
   readonly #turns = new Turns()
@@ -84,6 +69,7 @@ export class Servers {
   constructor(deps: ServersDeps) {
     this.#deps = deps
     this.#names = serverNames(deps.store, deps.named)
+    this.edits = new ServerEdits({ ...deps, names: this.#names, servers: this })
   }
 
   /** Servers that are not stopped. */
@@ -169,131 +155,6 @@ export class Servers {
     const current = this.run(user, name)
     if (!current || current.state.kind === 'starting') return current
     throw this.#refusal(current)
-  }
-
-  /**
-   * Makes a named server without starting it.
-   * @throws {HubError} `already_exists`; `invalid_request` when it may not have this name.
-   */
-  async create(user: User, name: string, request: StartRequest, by: string): Promise<ServerView> {
-    return this.exclusively(user, async () => {
-      const { store, changes, events, driver, clock } = this.#deps
-      const exists = new HubError('already_exists', `Server ${user.name}/${name} already exists`)
-      if (name === '') throw exists
-      const known = await store.find(user.id, name)
-      const displayName = await this.#names.admit(user, { ...request, name, known })
-      if (known) throw exists
-      const { userOptions } = request
-      const now = clock()
-      const row = await store.create({
-        userId: user.id,
-        name,
-        displayName,
-        userOptions,
-        spawner: driver,
-        now,
-      })
-      if (!row) throw exists
-      changes.touchFacts(user.id)
-      events.emit({ kind: 'server-created', user: user.name, server: name, by })
-      return this.#view(user, name, row, null)
-    })
-  }
-
-  /**
-   * Changes a server that is stopped: name, display name and options together or not at all. A
-   * default server that gets a name leaves a fresh one behind.
-   * @throws {HubError} `server_running`, `server_not_found`, `already_exists`, `invalid_request`.
-   */
-  async edit(user: User, name: string, edit: ServerEdit, by: string): Promise<ServerView> {
-    return this.exclusively(user, async () => {
-      const { store, changes, events } = this.#deps
-      const full = `${user.name}/${name}`
-      const active = new HubError('server_running', `${full} is active; stop it before changing it`)
-      if (this.run(user, name)) throw active
-      const row = await this.#ensured(user, name)
-      if (!row) throw noSuchServer(user, name)
-      const displayName = await this.#names.admitEdit(user, name, edit)
-      const wanted = { ...edit, ...(displayName === undefined ? {} : { displayName }) }
-      const edited: Edited = await store.edit(user.id, name, wanted)
-      switch (edited.kind) {
-        case 'absent':
-          throw noSuchServer(user, name)
-        case 'running':
-          throw active
-        case 'taken':
-          throw new HubError(
-            'already_exists',
-            `Server ${user.name}/${edit.name ?? ''} already exists`,
-          )
-        case 'edited':
-          changes.touchFacts(user.id)
-          changes.touchRights(...edited.holders)
-      }
-      const server = edited.row.name
-      if (server !== name)
-        events.emit({ kind: 'server-renamed', user: user.name, server, from: name, by })
-      return this.#view(user, server, edited.row, null)
-    })
-  }
-
-  /**
-   * Stops a named server, if need be, and deletes it. Resolves when that is written down; `gone` when
-   * it is done, which survives a restart of the hub.
-   * @throws {HubError} `invalid_request` for the default server, `server_not_found`.
-   */
-  async remove(user: User, name: string, by: string): Promise<{ readonly gone: Promise<unknown> }> {
-    if (name === '') throw new HubError('invalid_request', 'The default server cannot be deleted.')
-    return this.exclusively(user, async () => {
-      const { store, changes, events } = this.#deps
-      const row = await store.find(user.id, name)
-      if (!row) throw this.missing(user, name)
-      const removed = async (): Promise<void> => {
-        changes.touchRights(...((await store.delete(row.id)) ?? []))
-        changes.touchFacts(user.id)
-        events.emit({ kind: 'server-deleted', user: user.name, server: name, by })
-      }
-      const run = this.run(user, name)
-      if (!run) {
-        await removed()
-        return { gone: Promise.resolve() }
-      }
-      await run.stop(stoppedExit, { removing: true })
-      const gone = run.ended.then(removed)
-      gone.catch((error: unknown) =>
-        this.#deps.log.warn(`server ${user.name}/${name} was not deleted`, {
-          error: describeError(error),
-        }),
-      )
-      return { gone }
-    })
-  }
-
-  /** What a call about a server that is not there comes to. */
-  missing(user: User, name: string): HubError {
-    if (name !== '' && !this.#deps.named.allowNamedServers)
-      return new HubError('invalid_request', 'Named servers are not enabled.')
-    return noSuchServer(user, name)
-  }
-
-  /** The row of a server; made for a default server that has none yet. */
-  async ensure(user: Pick<User, 'id'>, name: string): Promise<StoredServer | null> {
-    return this.exclusively(user, () => this.#ensured(user, name))
-  }
-
-  async #ensured(user: Pick<User, 'id'>, name: string): Promise<StoredServer | null> {
-    const { store, driver, clock } = this.#deps
-    const known = await store.find(user.id, name)
-    if (known || name !== '') return known
-    const now = clock()
-    return store.create({
-      userId: user.id,
-      name,
-      displayName: null,
-      userOptions: null,
-      spawner: driver,
-      now,
-    })
   }
 
   /** Asks every running server of the user whether it still runs. */
@@ -527,24 +388,9 @@ export class Servers {
   }
 
   #view(user: User, name: string, row: StoredServer | null, run: ServerRun | null): ServerView {
-    return {
-      id: row?.id ?? null,
-      userName: user.name,
-      name,
-      displayName: row?.displayName ?? null,
-      state: run?.state ?? { kind: 'stopped', exit: row?.lastExit ?? null },
-      prefix: this.#deps.urls.serverPrefix(user.name, name),
-      startedAt: row?.startedAt ?? null,
-      lastActivityAt: row?.lastActivityAt ?? null,
-      userOptions: row?.userOptions ?? null,
-      spawnerState: row?.spawnerState ?? null,
-    }
+    const prefix = this.#deps.urls.serverPrefix(user.name, name)
+    return serverView({ user, name, row, prefix, state: run?.state ?? null })
   }
-}
-
-/** What every call about a server that is not there comes to. */
-export function noSuchServer(user: Pick<User, 'name'>, server: string): HubError {
-  return new HubError('server_not_found', `No such server: ${user.name}/${server.slice(0, 64)}`)
 }
 
 async function stopAll(runs: readonly ServerRun[], exit?: Exit): Promise<void> {

@@ -216,7 +216,7 @@ export function createShareCodes(deps: SharesDeps): ShareCodes {
 /** With its row, which a default server that never ran has not. */
 async function stored({ servers }: SharesDeps, server: SharedServer): Promise<SharedServer> {
   const owner = { id: server.ownerId, name: server.ownerName }
-  const row = await servers.ensure(owner, server.name)
+  const row = await servers.edits.ensure(owner, server.name)
   if (!row) throw noSuchServer(owner, server.name)
   return { ...server, id: row.id }
 }
