@@ -27,8 +27,11 @@ export interface TestHub extends AsyncDisposable {
   readonly logLines: readonly string[]
   /** Full rights, through the hub's own socket. */
   readonly operator: Client
-  /** Stops the hub but not its proxy and servers, and starts another on the same data, with changed options for the authenticator where given. */
-  restart(authenticator?: ConfigInput['authenticator']): Promise<TestHub>
+  /** Stops the hub but not its proxy and servers, and starts another on the same data, with changed options for the authenticator and other services where given. */
+  restart(
+    authenticator?: ConfigInput['authenticator'],
+    services?: ConfigInput['services'],
+  ): Promise<TestHub>
 }
 
 export interface TestHubOptions {
@@ -91,11 +94,11 @@ async function run(input: ConfigInput, dataDir: string, quickStart: boolean): Pr
       url: 'http://localhost/',
       fetch: socketFetch(join(dataDir, 'hub.sock')),
     }),
-    async restart(change = {}) {
+    async restart(change = {}, services = input.services ?? []) {
       await hub.stop({ servers: false, proxy: false })
       isDone = true
       const authenticator = { ...input.authenticator, ...change }
-      return run({ ...input, authenticator }, dataDir, quickStart)
+      return run({ ...input, authenticator, services }, dataDir, quickStart)
     },
     async [Symbol.asyncDispose]() {
       if (isDone) return
