@@ -2,6 +2,7 @@ import type { Command } from './command.ts'
 import { configCheck, configInit, configPrint } from './config.ts'
 import { dbBackup, dbCheck, dbUpgrade } from './db.ts'
 import { events } from './events.ts'
+import { explain } from './explain.ts'
 import { groupCommands } from './groups.ts'
 import { loginLink } from './login-link.ts'
 import { serverCommands } from './servers.ts'
@@ -9,6 +10,7 @@ import { serviceCommands } from './services.ts'
 import { shareCommands } from './shares.ts'
 import { start } from './start.ts'
 import { stop } from './stop.ts'
+import { token } from './token.ts'
 import { tokenCommands } from './tokens.ts'
 import { userCommands } from './users.ts'
 
@@ -24,6 +26,8 @@ export const commands: readonly Command[] = [
   ...groupCommands,
   ...serverCommands,
   ...tokenCommands,
+  token,
+  explain,
   ...serviceCommands,
   ...shareCommands,
   events,

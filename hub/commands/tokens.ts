@@ -1,5 +1,5 @@
-import type { TokenModel } from '../../packages/client/index.ts'
-import type { Command } from './command.ts'
+import type { NewToken, TokenModel } from '../../packages/client/index.ts'
+import type { Command, CommandContext, Flags } from './command.ts'
 import {
   durationOf,
   forEachName,
@@ -56,39 +56,47 @@ function factsOf(token: TokenModel): Readonly<Record<string, string>> {
   }
 }
 
+/** Flags that say what a new token is to be. */
+export const newTokenFlags: Flags = {
+  note: { type: 'string', value: 'TEXT', help: 'What it is for.' },
+  'expires-in': {
+    type: 'string',
+    value: 'TIME',
+    help: 'Seconds, or such as 15m, 12h, 30d. Default: as long as the hub allows.',
+  },
+  scope: {
+    type: 'string',
+    value: 'SCOPE',
+    multiple: true,
+    help: 'What it may do, such as read:users. May be given several times.',
+  },
+}
+
+/** What `newTokenFlags` say. @throws {UsageError} */
+export function newTokenOf(context: CommandContext): NewToken {
+  const note = context.flags.text('note')
+  const expiresIn = durationOf(context, 'expires-in')
+  const scopes = context.flags.list('scope')
+  return {
+    ...(note === undefined ? {} : { note }),
+    ...(expiresIn === undefined ? {} : { expiresIn }),
+    ...(scopes.length === 0 ? {} : { scopes }),
+  }
+}
+
 const create = hubCommand({
   name: 'tokens create',
   usage: 'USER',
   positionals: 1,
   summary: 'Make an API token and print its secret, which is never shown again.',
   details: 'Without --scope it may do whatever its owner may.',
-  flags: {
-    note: { type: 'string', value: 'TEXT', help: 'What it is for.' },
-    'expires-in': {
-      type: 'string',
-      value: 'TIME',
-      help: 'Seconds, or such as 15m, 12h, 30d. Default: as long as the hub allows.',
-    },
-    scope: {
-      type: 'string',
-      value: 'SCOPE',
-      multiple: true,
-      help: 'What it may do, such as read:users. May be given several times.',
-    },
-  },
+  flags: newTokenFlags,
   examples: [
     'tokens create ada',
     'tokens create ada --note backup --expires-in 30d --scope read:users --scope list:users',
   ],
   async run(client, context) {
-    const note = context.flags.text('note')
-    const expiresIn = durationOf(context, 'expires-in')
-    const scopes = context.flags.list('scope')
-    const token = await client.createToken(context.positionals[0] ?? '', {
-      ...(note === undefined ? {} : { note }),
-      ...(expiresIn === undefined ? {} : { expiresIn }),
-      ...(scopes.length === 0 ? {} : { scopes }),
-    })
+    const token = await client.createToken(context.positionals[0] ?? '', newTokenOf(context))
     if (context.flags.has('json')) printJson(context, token)
     else context.print(token.token)
   },

@@ -1,3 +1,4 @@
+import { explainCalls } from './explain.ts'
 import { groupCalls } from './groups.ts'
 import { hubCalls } from './hub.ts'
 import { serverCalls } from './servers.ts'
@@ -7,6 +8,7 @@ import { tokenCalls } from './tokens.ts'
 import { type ClientOptions, createTransport } from './transport.ts'
 import { userCalls } from './users.ts'
 
+export type { Question } from './explain.ts'
 export type * from './models.ts'
 export type { Listing, PageRequest } from './pages.ts'
 export type { ServerSettings } from './servers.ts'
@@ -33,5 +35,6 @@ export function createClient(options: ClientOptions) {
     ...groupCalls(transport),
     ...serviceCalls(transport),
     ...shareCalls(transport),
+    ...explainCalls(transport),
   }
 }

@@ -197,6 +197,42 @@ export interface EventModel {
   readonly [fact: string]: unknown
 }
 
+/** A role or a share that grants a scope: one's own, or a group's. */
+export interface GrantSource {
+  readonly kind: 'role' | 'share'
+  /** The role's name; of a share, the server: `user/server`. */
+  readonly name: string
+  readonly group: string | null
+  /** The scope as it stands there. */
+  readonly scope: string
+}
+
+/** Whether somebody has a scope, what from, and what is missing. */
+export interface ExplanationModel {
+  readonly allowed: boolean
+  readonly scope: string
+  readonly target: string | null
+  readonly because: readonly GrantSource[]
+  /** Whether the token has it by itself; null where no token narrows. */
+  readonly by_token: boolean | null
+  /** All of it as a sentence. */
+  readonly message: string
+}
+
+/** Everything that a user may do, and what from. */
+export interface UserExplanationModel {
+  readonly kind: 'explanation'
+  readonly name: string
+  readonly grants: readonly (Omit<GrantSource, 'scope'> & { readonly scopes: readonly string[] })[]
+  readonly scopes: Readonly<Record<string, readonly GrantSource[]>>
+  readonly tokens: readonly {
+    readonly id: string
+    readonly note: string
+    readonly requested: readonly string[]
+    readonly scopes: readonly string[]
+  }[]
+}
+
 /** One page of a list that comes in pages. */
 export interface Page<Model> {
   readonly items: readonly Model[]
