@@ -6,7 +6,7 @@ export interface Answer {
   readonly req: IncomingMessage
   readonly status: number
   readonly peer: string
-  /** The endpoint's path with names for its parameters; null when there is none, or for pages. */
+  /** The path below the base url, with names for its parameters; null when nothing is there. */
   readonly pattern: string | null
   /** `performance.now()` when the request came. */
   readonly started: number

@@ -1,15 +1,17 @@
 import type { IncomingMessage, RequestListener } from 'node:http'
 import { join } from 'node:path'
-import express, { type Express, type RequestHandler, type Router } from 'express'
+import express, { type Express, type Request, type RequestHandler, type Router } from 'express'
 import type { Authenticator } from '../packages/core/authenticator.ts'
 import { packageRoot } from '../packages/process/index.ts'
 import { type AnswerLog, urlOf } from './access-log.ts'
 import { type Api, createApi } from './api/dispatch.ts'
 import type { Endpoint } from './api/endpoint.ts'
 import { explainEndpoints } from './api/explain.ts'
+import { eventEndpoints } from './api/events.ts'
 import { groupEndpoints } from './api/groups.ts'
 import { authorizationEndpoints } from './api/authorizations.ts'
 import { checkHealth, hubEndpoints, type HubControl, type HubInfo } from './api/hub.ts'
+import { metricsEndpoints } from './api/metrics.ts'
 import { oauthEndpoints } from './api/oauth.ts'
 import { withDocument } from './api/openapi.ts'
 import { serverEndpoints } from './api/servers.ts'
@@ -22,6 +24,7 @@ import type { Access } from './domain/access.ts'
 import type { Activity } from './domain/activity.ts'
 import type { Changes } from './domain/changes.ts'
 import type { Explanations } from './domain/explanations.ts'
+import type { EventFeed } from './domain/event-feed.ts'
 import type { Groups } from './domain/groups.ts'
 import type { Login } from './domain/login.ts'
 import type { OauthProvider } from './domain/oauth-provider.ts'
@@ -34,8 +37,10 @@ import type { HubUrls } from './domain/urls.ts'
 import type { Users } from './domain/users.ts'
 import { type HostCheck, hostCheck } from './host-check.ts'
 import type { Log } from './log.ts'
+import type { Metrics } from './metrics.ts'
 import { errorTarget, notFound, pageErrors } from './pages/errors.ts'
 import { loginPages } from './pages/login.ts'
+import { metricsPage } from './pages/metrics.ts'
 import { oauthConsentPages } from './pages/oauth-consent.ts'
 import { createPages } from './pages/page.ts'
 import type { Render } from './pages/render.ts'
@@ -54,10 +59,12 @@ export interface AppParts {
   readonly changes: Changes
   readonly control: HubControl
   readonly explanations: Explanations
+  readonly feed: EventFeed
   readonly groups: Groups
   readonly info: HubInfo
   readonly log: Log
   readonly login: Login
+  readonly metrics: Metrics
   readonly options: HubOptions & { readonly admitsNobody: boolean }
   readonly provider: OauthProvider
   /** Hosts that browsers may use, or null when any will do. */
@@ -123,6 +130,8 @@ function createPageApp(parts: AppParts, api: Api, checkHost: HostCheck): Express
     await checkHealth(parts.control, 'ready' in req.query)
     res.type('text/html').end()
   })
+  const { authenticatePrometheus } = parts.options
+  app.get('/hub/metrics', metricsPage({ ...parts, authenticatePrometheus }))
   app.use(
     '/hub',
     errorTarget(pages, parts.servers),
@@ -141,7 +150,10 @@ function createPageApp(parts: AppParts, api: Api, checkHost: HostCheck): Express
     const caller = await pages.loggedIn(req, res)
     if (caller) res.redirect(`${urls.hubPrefix}login`)
   })
-  app.post('/hub/security/csp-report', (_req, res) => void res.status(204).end())
+  app.post('/hub/security/csp-report', (_req, res) => {
+    parts.metrics.cspReported()
+    res.status(204).end()
+  })
   app.use('/hub', notFound(pages))
   app.get('/{*path}', (req, res) => {
     res.redirect(`${urls.hubPrefix}${req.originalUrl.slice(urls.baseUrl.length)}`)
@@ -163,6 +175,8 @@ function endpointsOf(parts: AppParts): readonly Endpoint[] {
     ...tokenEndpoints(parts),
     ...groupEndpoints({ ...parts, pages }),
     ...explainEndpoints(parts),
+    ...eventEndpoints(parts),
+    ...metricsEndpoints({ ...parts, ...options }),
     ...oauthEndpoints(parts),
     ...hubEndpoints({ ...parts, pages }),
   ])
@@ -249,10 +263,16 @@ function answers(answered: AnswerLog): RequestHandler {
     const started = performance.now()
     const { peer } = contextOf(req)
     res.once('finish', () =>
-      answered({ req, status: res.statusCode, peer, pattern: null, started }),
+      answered({ req, status: res.statusCode, peer, pattern: patternOf(req), started }),
     )
     next()
   }
+}
+
+/** The route that has answered a page; those of files and of what is not there have none. */
+function patternOf(req: Request): string | null {
+  const path = (req.route as { readonly path?: unknown } | undefined)?.path
+  return typeof path === 'string' ? `${req.baseUrl}${path}` : null
 }
 
 const assets = (): string => join(packageRoot(), 'hub', 'pages', 'assets')

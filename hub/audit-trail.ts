@@ -8,6 +8,7 @@ const passing: ReadonlySet<HubEvent['kind']> = new Set([
   'server-starting',
   'server-stopping',
   'server-adopted',
+  'server-refused',
 ])
 
 /** Writes what happens into the audit table; what cannot be written is a line in the log. */

@@ -50,6 +50,11 @@ type ServerEvent =
     } & OfServer)
   | ({ readonly kind: 'server-stopped' } & OfServer)
   | ({ readonly kind: 'server-failed'; readonly cause: string } & OfServer)
+  | ({
+      readonly kind: 'server-refused'
+      /** Too many servers are starting, or there are too many. */
+      readonly cause: 'throttled' | 'too-many-users'
+    } & OfServer)
   | ({ readonly kind: 'server-created' | 'server-deleted' } & OfServer & Done)
   | ({ readonly kind: 'server-renamed'; readonly from: string } & OfServer & Done)
 

@@ -6,10 +6,10 @@ import type { Proxy } from '../packages/core/proxy.ts'
 import type { ServerContext } from '../packages/core/spawner.ts'
 import { configurableHttpProxy } from '../proxy/client.ts'
 import { embeddedCommand, isEmbeddedCommand, settleCommand, spawners } from '../spawners/index.ts'
-import { accessLog } from './access-log.ts'
 import type { HubControl } from './api/hub.ts'
 import { type AppParts, createApp, createSocketApp } from './app.ts'
 import { recordAudit } from './audit-trail.ts'
+import { createObservation } from './composition/observation.ts'
 import { createRights } from './composition/rights.ts'
 import { loadServices } from './composition/services.ts'
 import type { Config, Drivers } from './config.ts'
@@ -31,6 +31,7 @@ import { createEvents } from './events.ts'
 import { startJobs } from './jobs.ts'
 import { close, listen, listenOnSocket } from './listeners.ts'
 import { batched, createLog, type Log } from './log.ts'
+import { type Metrics, stopwatch } from './metrics.ts'
 import { createRenderer } from './pages/render.ts'
 import { createRequests } from './request.ts'
 import type { Secrets } from './secrets.ts'
@@ -63,6 +64,8 @@ export interface StartOptions {
   readonly env: Readonly<Record<string, string>>
   readonly quickStart: boolean
   readonly version: string
+  /** First word of the names of metrics. Default: `jupyterhub`. */
+  readonly metricsPrefix?: string
   /** Receives whole log lines. Default: standard error. */
   readonly writeLog?: (line: string) => void
   readonly ready?: (info: { readonly url: string; readonly loginLink: string | null }) => void
@@ -112,12 +115,15 @@ const startPatience = 60_000
 async function build(options: StartOptions, log: Log, closers: Closers): Promise<Hub> {
   const { config, dataDir } = options
   const { hub } = config
+  const seconds = stopwatch()
   const lock = acquireLock(dataDir)
   closers.add(() => lock.release())
   const database = await openDatabase(join(dataDir, 'portico.sqlite'))
   closers.add(() => database[Symbol.asyncDispose]())
   const core = await createCore(options, database, log)
   closers.add(() => core.activity.stop())
+  closers.add(() => core.stopObserving())
+  const { metrics } = core
 
   const listener = await listen(hub.hubBindUrl, 'hub.hubBindUrl')
   closers.add(() => close(listener.server))
@@ -126,7 +132,8 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   const logDir = join(dataDir, 'logs')
   mkdirSync(join(logDir, 'servers'), { recursive: true, mode: 0o700 })
 
-  const { proxy, routes } = await createRouting({ ...options, database, log, urls, logDir })
+  const common = { ...options, metrics, database, log, urls, logDir }
+  const { proxy, routes } = await createRouting(common)
   const servers = createServers({ ...options, ...core, log, urls, routes, logDir })
   closers.add(() => servers.detach())
   const services = await loadServices({ ...options, ...core, database, log, urls, routes, logDir })
@@ -144,9 +151,14 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
     createSocketApp({ ...parts, requests: parts.socketRequests }),
   )
   closers.add(() => close(socket))
+  closers.add(() => core.feed.close())
 
   closers.add(() => (state.isProxyUp ? null : proxy.stop({ andProcess: hub.cleanupProxy })))
-  const adopted = servers.adopt(hub.initSpawnersTimeout).then(() => (state.isAdopted = true))
+  const adopting = stopwatch()
+  const adopted = servers.adopt(hub.initSpawnersTimeout).then(() => {
+    state.isAdopted = true
+    metrics.adopted(adopting())
+  })
   await Promise.all([adopted, proxy.start(AbortSignal.timeout(startPatience))])
   await routes.restore()
   state.isProxyUp = true
@@ -158,6 +170,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   const ended = stopping.carryOut({ servers, services, proxy, closers, log })
   const { bindUrl, publicUrl, baseUrl } = hub
   const url = publicUrl?.href ?? `${bindUrl.origin}${baseUrl}`
+  metrics.started(seconds())
   options.ready?.({ url, loginLink: control.issueLoginLink()?.url ?? null })
   return {
     url,
@@ -174,7 +187,11 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
 type Core = Awaited<ReturnType<typeof createCore>>
 
 /** Stores and the parts that need nothing but them. */
-async function createCore({ config, secrets }: StartOptions, database: Database, log: Log) {
+async function createCore(
+  { config, secrets, metricsPrefix: prefix = 'jupyterhub' }: StartOptions,
+  database: Database,
+  log: Log,
+) {
   const clock = (): Date => new Date()
   const users = userStore(database)
   const tokens = tokenStore(database)
@@ -188,6 +205,8 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
   if (ended > 0) log.warn(`the cookie secret has changed: ${ended} logins have ended`)
   const events = createEvents()
   recordAudit({ events, audit: auditStore(database), log, clock })
+  const { eventLogFile } = config.hub
+  const watching = { ...rights, users, events, log, clock, prefix, eventLogFile }
   const resolution = config.hub.activityResolution
   const activity = new Activity({ ...rights, users, servers: serverRows, tokens, log, resolution })
   const { driver, options } = config.authenticator
@@ -202,6 +221,7 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
     ...rights,
     oauth,
     events,
+    ...createObservation(watching),
     activity,
     authenticator,
     clock,
@@ -211,13 +231,14 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
 /** The proxy, and the table that it is to follow; the hub itself is the first entry. */
 async function createRouting(
   deps: StartOptions & {
+    readonly metrics: Metrics
     readonly database: Database
     readonly log: Log
     readonly urls: HubUrls
     readonly logDir: string
   },
 ): Promise<{ readonly proxy: Proxy; readonly routes: Routes }> {
-  const { config, secrets, env, database, log, urls, logDir } = deps
+  const { config, secrets, env, metrics, database, log, urls, logDir } = deps
   const { driver, options } = config.proxy
   const processes = processStore(database)
   const proxy = driver.create(options, {
@@ -234,7 +255,7 @@ async function createRouting(
   const { apiUrl } = options
   const ownOrigins = [urls.connectOrigin]
   if (typeof apiUrl === 'string') ownOrigins.push(new URL(apiUrl).origin)
-  const routes = new Routes({ proxy, log, ownOrigins })
+  const routes = new Routes({ proxy, metrics, log, ownOrigins })
   const data = { hub: true }
   routes.expect({ routespec: urls.baseUrl, target: urls.connectOrigin, data })
   return { proxy, routes }
@@ -378,7 +399,6 @@ function createParts(
     ...core,
     requests: createRequests({ ...requestDeps, isOperator: false }),
     socketRequests: createRequests({ ...requestDeps, isOperator: true }),
-    answered: accessLog(deps.log),
     hosts: quickStart ? new Set(['127.0.0.1', 'localhost', '[::1]']) : null,
     info: { version, spawner: config.spawner.driver.name, authenticator: driver.name },
     options: {

@@ -58,7 +58,7 @@ export function createApi(deps: ApiDeps): Api {
         const shown = explainError(error, { id: context.id, method: req.method, path }, deps.log)
         sendError({ req, res, headers }, shown)
       } finally {
-        const pattern = match ? match.endpoint.path : null
+        const pattern = match ? `/hub/api${match.endpoint.path}` : null
         deps.answered({ req, status: res.statusCode, peer: context.peer, pattern, started })
       }
     },

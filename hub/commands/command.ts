@@ -78,6 +78,8 @@ export interface StartOptions {
   readonly env: Record<string, string>
   readonly quickStart: boolean
   readonly version: string
+  /** First word of the names of metrics; absent: JupyterHub's. */
+  readonly metricsPrefix?: string
   readonly ready?: (info: { readonly url: string; readonly loginLink: string | null }) => void
 }
 

@@ -224,6 +224,7 @@ function subjectOf(event: HubEvent): Subject {
     case 'server-stopping':
     case 'server-stopped':
     case 'server-failed':
+    case 'server-refused':
     case 'server-created':
     case 'server-deleted':
     case 'server-renamed':

@@ -5,6 +5,7 @@ import { nameKey } from '../../packages/core/slug.ts'
 import type { AuthenticatorOptions } from '../config.ts'
 import type { Events } from '../events.ts'
 import { type Log, shortName } from '../log.ts'
+import { type Metrics, stopwatch } from '../metrics.ts'
 import type { Session, SessionStore } from '../store/sessions.ts'
 import type { User, UserStore } from '../store/users.ts'
 import type { Changes } from './changes.ts'
@@ -45,6 +46,7 @@ export interface LoginDeps {
   readonly sessions: SessionStore
   readonly changes: Changes
   readonly events: Events
+  readonly metrics: Pick<Metrics, 'loggedIn' | 'loggedOut'>
   readonly log: Log
   readonly clock: () => Date
   /** Why the spawner could never start a server for this user, or null. */
@@ -76,13 +78,18 @@ class LoginPipeline implements Login {
   }
 
   async attempt(request: LoginRequest): Promise<LoggedIn | null> {
-    const { log, events } = this.#deps
+    const { log, events, metrics } = this.#deps
+    const seconds = stopwatch()
     const user = await this.identify(request)
-    if (!user) return null
+    if (!user) {
+      metrics.loggedIn(seconds(), false)
+      return null
+    }
     const loggedIn = await this.#openSession(user)
     const peer = request.peerAddress
     log.info(`${user.name} logged in`, { peer })
     events.emit({ kind: 'login', user: user.name, peer })
+    metrics.loggedIn(seconds(), true)
     return loggedIn
   }
 
@@ -102,11 +109,13 @@ class LoginPipeline implements Login {
   }
 
   async end(user: User, session: Session, peer: string): Promise<void> {
-    const { sessions, changes, log, events } = this.#deps
+    const { sessions, changes, log, events, metrics } = this.#deps
+    const seconds = stopwatch()
     await sessions.delete(session.id)
     changes.touchRights(user.id)
     log.info(`${user.name} logged out`, { peer })
     events.emit({ kind: 'logout', user: user.name, peer })
+    metrics.loggedOut(seconds())
   }
 
   async admits(userName: string): Promise<{ readonly allowed: boolean; readonly rule: string }> {

@@ -2,10 +2,12 @@ import { describeError, HubError } from '../../packages/core/errors.ts'
 import { after } from '../../packages/core/promises.ts'
 import type { BurialReason, Proxy, ReportedRoute, Route } from '../../packages/core/proxy.ts'
 import type { Log } from '../log.ts'
+import { type Metrics, stopwatch } from '../metrics.ts'
 
 export interface RoutesDeps {
   readonly proxy: Proxy
   readonly log: Log
+  readonly metrics: Pick<Metrics, 'routeAdded' | 'routeDeleted' | 'routesPolled' | 'routesChecked'>
   /** Origins that no server may be: the hub itself and the proxy's API. */
   readonly ownOrigins: readonly string[]
 }
@@ -61,8 +63,12 @@ export class Routes {
 
   /** Compares with what the proxy has, mends every difference, and returns what it reports. */
   async check(): Promise<readonly ReportedRoute[]> {
-    const reported = await this.#deps.proxy.list()
+    const { proxy, metrics } = this.#deps
+    const seconds = stopwatch()
+    const reported = await proxy.list()
+    metrics.routesPolled(seconds())
     await this.#mend(reported)
+    metrics.routesChecked(seconds())
     return reported
   }
 
@@ -87,7 +93,6 @@ export class Routes {
    * other: the last one sent is the last one to arrive.
    */
   #settle(routespec: string): Promise<void> {
-    const { proxy } = this.#deps
     const before = this.#changes.get(routespec) ?? Promise.resolve()
     const change = before
       .catch(() => {})
@@ -95,8 +100,7 @@ export class Routes {
         const route = this.#wanted.get(routespec)
         const reason = this.#reasons.get(routespec)
         this.#reasons.delete(routespec)
-        if (route) return proxy.add(route)
-        return reason && proxy.bury ? proxy.bury(routespec, reason) : proxy.delete(routespec)
+        return this.#tell(routespec, route, reason)
       })
     const forget = (): void => {
       if (this.#changes.get(routespec) === change) this.#changes.delete(routespec)
@@ -104,6 +108,27 @@ export class Routes {
     this.#changes.set(routespec, change)
     change.then(forget, forget)
     return change
+  }
+
+  async #tell(
+    routespec: string,
+    route: Route | undefined,
+    reason: BurialReason | undefined,
+  ): Promise<void> {
+    const { proxy, metrics } = this.#deps
+    const tell = (): Promise<void> => {
+      if (route) return proxy.add(route)
+      return reason && proxy.bury ? proxy.bury(routespec, reason) : proxy.delete(routespec)
+    }
+    const told = route ? metrics.routeAdded : metrics.routeDeleted
+    const seconds = stopwatch()
+    try {
+      await tell()
+      told(seconds(), true)
+    } catch (error) {
+      told(seconds(), false)
+      throw error
+    }
   }
 
   async #mend(reported: readonly ReportedRoute[]): Promise<void> {

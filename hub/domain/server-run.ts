@@ -10,6 +10,7 @@ import {
   StartFailed,
 } from '../../packages/core/spawner.ts'
 import type { Log } from '../log.ts'
+import { type Metrics, stopwatch } from '../metrics.ts'
 import type { ServerStore, StoredServer } from '../store/servers.ts'
 import { cancelledExit, isPlanned, restartedExit, stoppedExit, timeoutExit } from './exits.ts'
 import { failedEvent, Progress, readyEvent } from './progress.ts'
@@ -23,6 +24,7 @@ export interface RunDeps {
   readonly store: ServerStore
   readonly routes: Routes
   readonly log: Log
+  readonly metrics: Pick<Metrics, 'serverPolled'>
   readonly clock: () => Date
   /** Makes the spawner for this run; throws when the driver that started it is not there any more. */
   readonly createSpawner: (driver: string, context: ServerContext) => Spawner
@@ -312,8 +314,12 @@ export class ServerRun {
   }
 
   async #poll(): Promise<PollResult> {
+    const seconds = stopwatch()
     try {
-      return await within(30_000, this.#spawner.poll(), 'asking for its state')
+      const found = await within(30_000, this.#spawner.poll(), 'asking for its state')
+      if (found.kind !== 'unknown')
+        this.#deps.metrics.serverPolled(seconds(), found.kind === 'running')
+      return found
     } catch (error) {
       return { kind: 'unknown', reason: describeError(error) }
     }

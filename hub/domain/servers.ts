@@ -5,6 +5,7 @@ import type { Exit, ServerContext, Spawner } from '../../packages/core/spawner.t
 import type { NamedServerOptions, PreSpawnHook, SpawnRequest, SpawnerOptions } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Log } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
 import type { OauthStore } from '../store/oauth.ts'
 import type { RoleStore } from '../store/roles.ts'
 import type { ServerStore, StoredServer } from '../store/servers.ts'
@@ -34,6 +35,7 @@ export interface ServersDeps {
   readonly routes: Routes
   readonly urls: HubUrls
   readonly events: Events
+  readonly metrics: Pick<Metrics, 'serverPolled'>
   readonly log: Log
   readonly clock: () => Date
   readonly logDir: string
@@ -141,7 +143,7 @@ export class Servers {
     const known = await this.#deps.store.find(user.id, name)
     const displayName = await this.#names.admit(user, { ...request, name, known })
     if (this.#isClosed) throw new HubError('unavailable', 'the hub is stopping', { retryAfter: 5 })
-    this.#checkLimits()
+    this.#checkLimits(user, name)
     this.#beginning += 1
     try {
       return await this.#begin(user, name, { ...request, displayName })
@@ -221,9 +223,11 @@ export class Servers {
       : new HubError('server_pending', `${name} is pending ${state.kind}; try again in a moment`)
   }
 
-  #checkLimits(): void {
-    const { concurrentSpawns, activeServers } = this.#deps.limits
+  #checkLimits({ name: user }: User, server: string): void {
+    const { limits, events } = this.#deps
+    const { concurrentSpawns, activeServers } = limits
     if (concurrentSpawns > 0 && this.#starting + this.#beginning >= concurrentSpawns) {
+      events.emit({ kind: 'server-refused', user, server, cause: 'throttled' })
       const retryAfter = 30 + Math.floor(Math.random() * 30)
       throw new HubError(
         'too_many_requests',
@@ -231,11 +235,13 @@ export class Servers {
         { retryAfter },
       )
     }
-    if (activeServers > 0 && this.#active + this.#beginning >= activeServers)
+    if (activeServers > 0 && this.#active + this.#beginning >= activeServers) {
+      events.emit({ kind: 'server-refused', user, server, cause: 'too-many-users' })
       throw new HubError(
         'too_many_requests',
         'the limit of running servers is reached; try again later',
       )
+    }
   }
 
   async #begin(user: User, name: string, request: StartRequest): Promise<ServerRun> {
@@ -321,10 +327,11 @@ export class Servers {
   }
 
   #runDeps(): RunDeps {
-    const { store, routes, log, clock, spawner, createSpawner } = this.#deps
+    const { store, routes, metrics, log, clock, spawner, createSpawner } = this.#deps
     return {
       store,
       routes,
+      metrics,
       log,
       clock,
       createSpawner,

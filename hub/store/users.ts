@@ -29,6 +29,8 @@ export interface UserStore {
   findByName(name: string): Promise<User | null>
   page(query: UserQuery): Promise<{ readonly users: readonly User[]; readonly total: number }>
   count(): Promise<number>
+  /** How many were active since then. */
+  activeSince(time: Date): Promise<number>
   /** Null when a user with this normalised name exists. Gives the new user the role `user`. */
   create(
     name: string,
@@ -73,7 +75,7 @@ export function userStore(database: Database): UserStore {
 function userQueries(
   database: Database,
   lists: UserLists,
-): Pick<UserStore, 'findById' | 'findByName' | 'page' | 'count'> {
+): Pick<UserStore, 'findById' | 'findByName' | 'page' | 'count' | 'activeSince'> {
   const all = database.db.selectFrom('users').selectAll()
   const byName = prepared(database, all.where('name_key', '=', '').compile())
   const byId = prepared(database, all.where('id', '=', 0).compile())
@@ -94,6 +96,14 @@ function userQueries(
     },
 
     count: () => lists.count(),
+
+    async activeSince(time) {
+      const query = database.db
+        .selectFrom('users')
+        .select(({ fn }) => fn.countAll<number>().as('total'))
+        .where('last_activity_at', '>=', time.getTime())
+      return (await query.executeTakeFirstOrThrow()).total
+    },
   }
 }
 

@@ -16,6 +16,7 @@ import { userStore } from '../../../hub/store/users.ts'
 import type { Authenticator, Identity } from '../../../packages/core/authenticator.ts'
 import { defaultRoles } from '../../../packages/core/scopes.ts'
 import { nameKey } from '../../../packages/core/slug.ts'
+import { metrics } from '../../support/unwatched.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'portico-login-'))
 let database: Database
@@ -42,6 +43,7 @@ function pipeline(
   const clock = () => new Date()
   const parsed = authenticatorSchema.parse(options)
   const login = createLogin({
+    metrics,
     authenticator: {
       authenticate: ({ form }) =>
         Promise.resolve({

@@ -20,6 +20,7 @@ import {
 } from '../../../packages/core/spawner.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 import { until } from '../../support/until.ts'
+import { metrics } from '../../support/unwatched.ts'
 
 const forever = new Promise<never>(() => {})
 const rejectsWhenAborted = (signal: AbortSignal): Promise<never> =>
@@ -174,7 +175,7 @@ async function createWorld(t: TestContext, timeouts: Timeouts) {
   const calls: string[] = []
   const log = { debug() {}, info() {}, warn() {}, error() {} }
   const proxy = createProxy()
-  const routes = new Routes({ proxy, log, ownOrigins: [] })
+  const routes = new Routes({ proxy, metrics, log, ownOrigins: [] })
   return {
     store,
     routes,
@@ -199,6 +200,7 @@ async function createWorld(t: TestContext, timeouts: Timeouts) {
         {
           store,
           routes,
+          metrics,
           log,
           clock: () => new Date(),
           createSpawner: (_driver, context) => createSpawner(context),
