@@ -63,11 +63,19 @@ export type ConfiguredRole = z.output<typeof roleSchema>
 export type ConfiguredGroups = z.output<typeof groupsSchema>
 
 const exist: Check = {
-  reads: ['hub.loadRoles', 'hub.customScopes', 'hub.extraUserScopes'],
-  *find({ hub }) {
+  reads: [
+    'hub.loadRoles',
+    'hub.customScopes',
+    'hub.extraUserScopes',
+    'spawner.serverTokenScopes',
+    'spawner.oauthClientAllowedScopes',
+  ],
+  *find({ hub, spawner: { base } }) {
     const catalogue = scopeCatalogue(hub.customScopes)
     const lists = [
       { path: 'hub.extraUserScopes', list: hub.extraUserScopes },
+      { path: 'spawner.serverTokenScopes', list: base.serverTokenScopes },
+      { path: 'spawner.oauthClientAllowedScopes', list: base.oauthClientAllowedScopes },
       ...hub.loadRoles.map(({ name, scopes: list = [] }, index) => ({
         path: `hub.loadRoles[${index}].scopes`,
         of: `the role ${name} `,

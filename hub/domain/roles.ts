@@ -1,5 +1,5 @@
 import { HubError } from '../../packages/core/errors.ts'
-import { defaultRoles, isScope, type ScopeCatalogue } from '../../packages/core/scopes.ts'
+import { defaultRoles } from '../../packages/core/scopes.ts'
 import { nameKey } from '../../packages/core/slug.ts'
 import type { ConfiguredGroups, ConfiguredRole } from '../config/roles.ts'
 import type { Log } from '../log.ts'
@@ -24,22 +24,6 @@ export async function scopesOfRoles(
       `Requested roles do not exist: ${unknown.map((name) => name.slice(0, 64)).join(', ')}`,
     )
   return [...new Set(found.flatMap((scopes) => scopes ?? []))]
-}
-
-/**
- * What OAuth clients and other old software name as scopes: scopes, or roles that stand for theirs.
- * `identify`, which every token does, is dropped.
- * @throws {HubError} `invalid_request`, naming what is neither.
- */
-export async function scopesOfNames(
-  store: RoleStore,
-  names: readonly string[],
-  catalogue: ScopeCatalogue,
-): Promise<readonly string[]> {
-  const wanted = names.filter((name) => name !== 'identify')
-  const roles = wanted.filter((name) => !isScope(name, catalogue))
-  const scopes = wanted.filter((name) => isScope(name, catalogue))
-  return [...new Set([...scopes, ...(await scopesOfRoles(store, roles))])]
 }
 
 /** What the config says about groups and roles. */

@@ -3,14 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { loadRights, type ConfiguredRights, scopesOfNames } from '../../../hub/domain/roles.ts'
+import { loadRights, type ConfiguredRights } from '../../../hub/domain/roles.ts'
 import { createLog } from '../../../hub/log.ts'
 import { type Database, openDatabase } from '../../../hub/store/database.ts'
 import { groupStore } from '../../../hub/store/groups.ts'
 import { roleStore } from '../../../hub/store/roles.ts'
 import { serviceStore } from '../../../hub/store/services.ts'
 import { userStore } from '../../../hub/store/users.ts'
-import { builtInScopes } from '../../../packages/core/scope-catalogue.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'portico-roles-'))
 const now = new Date('2026-11-22T12:00:00Z')
@@ -128,13 +127,5 @@ describe('roles of the config', () => {
       loadRoles: [{ name: 'cull', scopes: ['delete:servers'], services: ['culler'] }],
     })
     await assert.rejects(loading, /role cull to a service that is not there: culler/)
-  })
-
-  it('stand for their scopes where old clients name them as scopes', async () => {
-    const names = ['identify', 'user', 'read:hub']
-    const scopes = await scopesOfNames(roleStore(database), names, builtInScopes)
-    assert.deepEqual(scopes, ['read:hub', 'self'])
-    const unknown = scopesOfNames(roleStore(database), ['nobody'], builtInScopes)
-    await assert.rejects(unknown, /do not exist: nobody/)
   })
 })
