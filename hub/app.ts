@@ -38,13 +38,16 @@ import type { Users } from './domain/users.ts'
 import { type HostCheck, hostCheck } from './host-check.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import { acceptSharePage } from './pages/accept-share.ts'
 import { errorTarget, notFound, pageErrors } from './pages/errors.ts'
+import { homePage } from './pages/home.ts'
 import { loginPages } from './pages/login.ts'
 import { metricsPage } from './pages/metrics.ts'
 import { oauthConsentPages } from './pages/oauth-consent.ts'
 import { createPages } from './pages/page.ts'
 import type { Render } from './pages/render.ts'
-import { serverPages, userServerPages } from './pages/servers.ts'
+import { serverPages } from './pages/servers.ts'
+import { userServerPages } from './pages/user-servers.ts'
 import { contextOf, type Requests } from './request.ts'
 import { pageHeaders } from './response-headers.ts'
 import { strictRouter, strictRouters } from './router.ts'
@@ -135,14 +138,16 @@ function createPageApp(parts: AppParts, api: Api, checkHost: HostCheck): Express
   app.use(
     '/hub',
     errorTarget(pages, parts.servers),
-    userServerPages({ ...parts, pages, stoppedStatus: stoppedStatus(parts) }),
+    userServerPages({ ...parts, ...redirection(parts), pages }),
   )
   app.use(
     '/hub',
     formBody,
     strictRouters(
       loginPages({ ...parts, pages, cookies: requests.cookies }),
+      homePage({ ...parts, pages }),
       serverPages({ ...parts, pages }),
+      acceptSharePage({ ...parts, pages }),
     ),
   )
   app.get('/hub', (_req, res) => res.redirect(301, urls.hubPrefix))
@@ -219,8 +224,12 @@ function strictApp(): Express {
   return app
 }
 
-function stoppedStatus({ options }: AppParts): 424 | 503 {
-  return options.useLegacyStoppedServerStatusCode ? 503 : 424
+/** How requests for servers that do not run are answered, and where `/user-redirect/` leads. */
+function redirection({ options }: AppParts) {
+  return {
+    stoppedStatus: options.useLegacyStoppedServerStatusCode ? (503 as const) : (424 as const),
+    defaultServerName: options.allowNamedServers ? options.defaultServerName : '',
+  }
 }
 
 /** Takes the base url off the path, however it is percent-encoded; what lies outside does not exist. */

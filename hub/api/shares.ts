@@ -107,23 +107,29 @@ function serverOf({ users, shares }: SharesApiDeps) {
   }
 }
 
+function listOfShares(path: string, deps: SharesApiDeps): Endpoint {
+  const { shares } = deps
+  const server = serverOf(deps)
+  return endpoint({
+    method: 'GET',
+    path,
+    summary: 'List the shares of a server',
+    access: { scopes: ['read:shares'], on: 'server' },
+    query: z.object(pageQuery),
+    answers: { 200: pageSchema(shareSchema) },
+    async handle({ params, query, context }) {
+      const page = pageOf(context, query, deps.pages)
+      const found = await shares.page({ by: 'server', id: (await server(params)).id }, page)
+      return json(listed(deps, context, page, found))
+    },
+  })
+}
+
 function serverShares(path: string, deps: SharesApiDeps): readonly Endpoint[] {
   const { shares } = deps
   const server = serverOf(deps)
   return [
-    endpoint({
-      method: 'GET',
-      path,
-      summary: 'List the shares of a server',
-      access: { scopes: ['read:shares'], on: 'server' },
-      query: z.object(pageQuery),
-      answers: { 200: pageSchema(shareSchema) },
-      async handle({ params, query, context }) {
-        const page = pageOf(context, query, deps.pages)
-        const found = await shares.page({ by: 'server', id: (await server(params)).id }, page)
-        return json(listed(deps, context, page, found))
-      },
-    }),
+    listOfShares(path, deps),
     endpoint({
       method: 'POST',
       path,

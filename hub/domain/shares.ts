@@ -99,12 +99,11 @@ export function serverFilter({ ownerName, name }: SharedServer): string {
 }
 
 export function createShares(deps: SharesDeps): Shares {
-  const { shares, servers, changes, events, clock } = deps
+  const { shares, servers, changes, clock } = deps
 
   const revoked = async (server: SharedServer, from: string, by: string): Promise<void> => {
     await endVisits(deps, server)
-    const { ownerName: user, name } = server
-    events.emit({ kind: 'share-revoked', user, server: name, with: from, by })
+    announce(deps, 'share-revoked', server, { with: from, by })
   }
 
   return {
@@ -137,9 +136,7 @@ export function createShares(deps: SharesDeps): Shares {
         throw new HubError('invalid_request', 'a server cannot be shared with its owner')
       const share = await shares.grant(await stored(deps, server), found, granted, clock())
       changes.touchRights(...(await shares.usersOf(found)))
-      const { ownerName: user, name } = server
-      const receiver = `${found.kind}:${found.name}`
-      events.emit({ kind: 'share-granted', user, server: name, with: receiver, by: by.name })
+      announce(deps, 'share-granted', server, { with: `${found.kind}:${found.name}`, by: by.name })
       return share
     },
 
@@ -161,7 +158,7 @@ export function createShares(deps: SharesDeps): Shares {
 }
 
 export function createShareCodes(deps: SharesDeps): ShareCodes {
-  const { codes, changes, events, clock } = deps
+  const { codes, changes, clock } = deps
   return {
     page: (filter, place) => codes.page(filter, place, clock()),
     find: (code) => codes.find(code, clock()),
@@ -175,8 +172,7 @@ export function createShareCodes(deps: SharesDeps): ShareCodes {
         expiresAt,
         now,
       })
-      const { ownerName: user, name } = server
-      events.emit({ kind: 'share-granted', user, server: name, with: 'code', by: by.name })
+      announce(deps, 'share-granted', server, { with: 'code', by: by.name })
       return made
     },
 
@@ -200,17 +196,19 @@ export function createShareCodes(deps: SharesDeps): ShareCodes {
           'Invalid share code: it does not exist or has expired',
         )
       changes.touchRights(user.id)
-      const { ownerName, name } = share.server
-      events.emit({
-        kind: 'share-granted',
-        user: ownerName,
-        server: name,
-        with: `user:${user.name}`,
-        by: user.name,
-      })
+      announce(deps, 'share-granted', share.server, { with: `user:${user.name}`, by: user.name })
       return share
     },
   }
+}
+
+function announce(
+  { events }: SharesDeps,
+  kind: 'share-granted' | 'share-revoked',
+  { ownerName: user, name: server }: SharedServer,
+  how: { readonly with: string; readonly by: string },
+): void {
+  events.emit({ kind, user, server, ...how })
 }
 
 /** With its row, which a default server that never ran has not. */

@@ -17,7 +17,7 @@ export function apiCaller({ origin, baseUrl }: TestHub, token: string): CallApi 
     const response = await fetch(`${origin}${baseUrl}hub/api/${path}`, {
       method,
       headers: { Authorization: `token ${token}` },
-      body: body === undefined ? null : JSON.stringify(body),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(60_000),
     })
     const text = await response.text()

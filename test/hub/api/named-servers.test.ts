@@ -211,7 +211,7 @@ describe('named servers that stop slowly', () => {
       cmd: singleUser('--stubborn'),
       config: {
         hub: { adminUsers: ['root'], allowNamedServers: true, slowStopTimeout: 0.1 },
-        spawner: { interruptTimeout: 1, termTimeout: 1 } as object,
+        spawner: { interruptTimeout: 1, termTimeout: 1 },
       },
     })
     try {
