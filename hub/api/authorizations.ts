@@ -3,7 +3,7 @@ import { HubError } from '../../packages/core/errors.ts'
 import type { Access, Caller, Owner } from '../domain/access.ts'
 import type { Requests } from '../request.ts'
 import { type Call, type Endpoint, endpoint, json, type Reply } from './endpoint.ts'
-import { identifiedModel, type UserModelDeps } from './users.ts'
+import { type UserModelDeps, UserModels } from './user-models.ts'
 
 export interface AuthorizationsApiDeps extends UserModelDeps {
   readonly access: Access
@@ -20,11 +20,12 @@ const ownerSchema = z.looseObject({ kind: z.string(), name: z.string() })
  */
 export function authorizationEndpoints(deps: AuthorizationsApiDeps): readonly Endpoint[] {
   const { access, requests } = deps
+  const models = new UserModels(deps)
   const answer = async (call: AnyCall, find: () => Promise<Caller | null>): Promise<Reply> => {
     const asking = await call.identify()
     if (!asking || asking.proof.kind === 'session')
       throw new HubError('not_authenticated', 'Missing or invalid credentials.')
-    return json(await ownerModel(deps, (await find())?.owner ?? null, asking))
+    return json(await ownerModel(models, (await find())?.owner ?? null, asking))
   }
   return [
     endpoint({
@@ -60,8 +61,8 @@ export function authorizationEndpoints(deps: AuthorizationsApiDeps): readonly En
   ]
 }
 
-async function ownerModel(deps: UserModelDeps, owner: Owner | null, asking: Caller) {
-  if (owner?.kind === 'user') return identifiedModel(deps, owner.user, asking)
+async function ownerModel(models: UserModels, owner: Owner | null, asking: Caller) {
+  if (owner?.kind === 'user') return models.identified(owner.user, asking)
   if (owner?.kind === 'service') {
     const { name, admin } = owner.service
     return { kind: 'service', name, admin }

@@ -74,7 +74,7 @@ export type Reply =
       readonly write: (res: ServerResponse, signal: AbortSignal) => Promise<void>
     }
 
-/** Rendered JSON with its entity tag. */
+/** Rendered JSON; size and entity tag are worked out when they are first asked for. */
 export interface PreparedJson {
   readonly body: string
   readonly bytes: number

@@ -49,12 +49,24 @@ export function paginated(
   page: Page,
   total: number,
 ): unknown {
+  return page.isWanted ? { items, _pagination: placeOf(context, page, total) } : items
+}
+
+/** The same for items that are JSON already. */
+export function paginatedText(
+  context: RequestContext,
+  items: string,
+  page: Page,
+  total: number,
+): string {
   if (!page.isWanted) return items
-  const { offset, limit } = page
-  if (offset + limit >= total) return { items, _pagination: { offset, limit, total, next: null } }
+  return `{"items":${items},"_pagination":${JSON.stringify(placeOf(context, page, total))}}`
+}
+
+function placeOf(context: RequestContext, { offset, limit }: Page, total: number) {
+  if (offset + limit >= total) return { offset, limit, total, next: null }
   const url = new URL(context.url, `${context.protocol}://${context.host}`)
   url.searchParams.set('offset', String(offset + limit))
   url.searchParams.set('limit', String(limit))
-  const next = { offset: offset + limit, limit, url: url.href }
-  return { items, _pagination: { offset, limit, total, next } }
+  return { offset, limit, total, next: { offset: offset + limit, limit, url: url.href } }
 }

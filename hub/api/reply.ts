@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ErrorAnswer } from './errors.ts'
@@ -13,10 +13,27 @@ export interface Answering {
 }
 
 /** Renders a model once, for replies that are sent again and again. */
-export function prepareJson(model: unknown): PreparedJson {
-  const body = JSON.stringify(model)
-  const etag = `"${createHash('sha1').update(body).digest('hex')}"`
-  return { body, bytes: Buffer.byteLength(body), etag }
+export const prepareJson = (model: unknown): PreparedJson => prepared(JSON.stringify(model))
+
+/** What was rendered by other means. */
+export const prepared = (body: string): PreparedJson => new Prepared(body)
+
+class Prepared implements PreparedJson {
+  readonly body: string
+  #bytes: number | null = null
+  #etag: string | null = null
+
+  constructor(body: string) {
+    this.body = body
+  }
+
+  get bytes(): number {
+    return (this.#bytes ??= Buffer.byteLength(this.body))
+  }
+
+  get etag(): string {
+    return (this.#etag ??= `"${hash('sha1', this.body)}"`)
+  }
 }
 
 /** Sends a reply whole; resolves when nothing is left to do. */

@@ -2,29 +2,17 @@ import { z } from 'zod'
 import { HubError } from '../../packages/core/errors.ts'
 import { filtersOf } from '../../packages/core/scopes.ts'
 import { type Access, type Caller, isAdmin, userOf } from '../domain/access.ts'
-import type { Activity } from '../domain/activity.ts'
-import type { Changes } from '../domain/changes.ts'
 import type { Explanations } from '../domain/explanations.ts'
 import type { Servers } from '../domain/servers.ts'
-import type { HubUrls } from '../domain/urls.ts'
-import type { User, Users } from '../domain/users.ts'
+import type { User } from '../domain/users.ts'
 import { explained } from './explain.ts'
 import { type Endpoint, empty, endpoint, json } from './endpoint.ts'
-import { type UserFacts, userModel, userSchema } from './models.ts'
-import { KeptUserModels } from './kept-user-models.ts'
-import { prepareJson } from './reply.ts'
-import { type PageLimits, pageOf, pageQuery, paginated } from './paging.ts'
-
-/** What it takes to show users. */
-export interface UserModelDeps {
-  readonly users: Users
-  readonly servers: Servers
-  readonly activity: Activity
-  readonly urls: HubUrls
-}
+import { userSchema } from './models.ts'
+import { type PageLimits, pageOf, pageQuery, paginatedText } from './paging.ts'
+import { prepared } from './reply.ts'
+import { type UserModelDeps, UserModels } from './user-models.ts'
 
 export interface UsersApiDeps extends UserModelDeps {
-  readonly changes: Changes
   readonly pages: PageLimits
   readonly access: Access
   readonly explanations: Explanations
@@ -71,22 +59,28 @@ const listQuery = z.object({
 
 /** `/users` and what belongs to one user, but for servers and tokens (wire section 2.3). */
 export function userEndpoints(deps: UsersApiDeps): readonly Endpoint[] {
-  return [callerEndpoint(deps), ...manyUsers(deps), ...oneUser(deps), ...userChanges(deps)]
+  const models = new UserModels(deps)
+  return [
+    callerEndpoint(models),
+    ...manyUsers(deps, models),
+    ...oneUser(deps, models),
+    ...userChanges(deps, models),
+  ]
 }
 
-function callerEndpoint(deps: UsersApiDeps): Endpoint {
+function callerEndpoint(models: UserModels): Endpoint {
   return endpoint({
     method: 'GET',
     path: '/user',
     summary: 'Whose credentials these are, and what they allow',
     access: { by: 'anyone' },
     answers: { 200: z.looseObject({ kind: z.string(), name: z.string() }) },
-    handle: async ({ caller }) => json(await selfModel(deps, caller)),
+    handle: async ({ caller }) => json(await selfModel(models, caller)),
   })
 }
 
 /** Everybody. */
-function manyUsers(deps: UsersApiDeps): readonly Endpoint[] {
+function manyUsers(deps: UsersApiDeps, models: UserModels): readonly Endpoint[] {
   const { users } = deps
   return [
     endpoint({
@@ -110,8 +104,12 @@ function manyUsers(deps: UsersApiDeps): readonly Endpoint[] {
           offset: page.offset,
           limit: page.limit,
         })
-        const models = await modelsOf(deps, found.users, caller, query.include_stopped_servers)
-        return json(paginated(context, models, page, found.total))
+        const shown = await models.rendered(found.users, caller, query.include_stopped_servers)
+        const items = `[${shown.map(({ body }) => body).join(',')}]`
+        return {
+          kind: 'prepared',
+          json: prepared(paginatedText(context, items, page, found.total)),
+        }
       },
     }),
     endpoint({
@@ -124,7 +122,7 @@ function manyUsers(deps: UsersApiDeps): readonly Endpoint[] {
       async handle({ caller, body: { usernames, admin } }) {
         checkAdminGrant(caller, admin)
         const made = await users.create(usernames, { admin, by: caller.name })
-        return json(newModels(deps, made, caller), 201)
+        return json(models.ofNew(made, caller), 201)
       },
     }),
   ]
@@ -141,9 +139,8 @@ const readingScopes = [
 ]
 
 /** One user: reading, and what their server reports. */
-function oneUser(deps: UsersApiDeps): readonly Endpoint[] {
+function oneUser(deps: UsersApiDeps, models: UserModels): readonly Endpoint[] {
   const { users, servers } = deps
-  const kept = new KeptUserModels(deps.changes)
   return [
     endpoint({
       method: 'GET',
@@ -158,15 +155,11 @@ function oneUser(deps: UsersApiDeps): readonly Endpoint[] {
       async handle({ caller, params, query }) {
         if (query.explain !== undefined) return explained(deps, caller, params.user)
         const includeStopped = query.include_stopped_servers
-        const name = `${includeStopped ? '+' : '-'}${params.user}`
-        const known = kept.recall(caller, name)
+        const known = models.known(caller, params.user, includeStopped)
         if (known) return { kind: 'prepared', json: known }
-        const moment = kept.now
         const user = await users.byName(params.user)
-        const [model] = await modelsOf(deps, [user], caller, includeStopped)
-        const rendered = prepareJson(model)
-        kept.remember(caller, name, { userId: user.id, moment, json: rendered })
-        return { kind: 'prepared', json: rendered }
+        const [shown] = await models.rendered([user], caller, includeStopped)
+        return shown ? { kind: 'prepared', json: shown } : json(null)
       },
     }),
     endpoint({
@@ -200,7 +193,7 @@ function oneUser(deps: UsersApiDeps): readonly Endpoint[] {
 }
 
 /** Making, changing and deleting one user. */
-function userChanges(deps: UsersApiDeps): readonly Endpoint[] {
+function userChanges(deps: UsersApiDeps, models: UserModels): readonly Endpoint[] {
   const { users } = deps
   return [
     endpoint({
@@ -213,7 +206,7 @@ function userChanges(deps: UsersApiDeps): readonly Endpoint[] {
       async handle({ caller, params, body: { admin } }) {
         checkAdminGrant(caller, admin)
         const made = await users.create([params.user], { admin, by: caller.name })
-        return json(newModels(deps, made, caller)[0], 201)
+        return json(models.ofNew(made, caller)[0], 201)
       },
     }),
     endpoint({
@@ -236,7 +229,7 @@ function userChanges(deps: UsersApiDeps): readonly Endpoint[] {
           ...(name === undefined ? {} : { name }),
           ...(admin === undefined ? {} : { admin }),
         }
-        const [model] = await modelsOf(deps, [await users.edit(user, edit, caller.name)], caller)
+        const model = await models.model(await users.edit(user, edit, caller.name), caller)
         return json({ ...model, auth_state: null })
       },
     }),
@@ -277,57 +270,8 @@ function listFilter(
   return { users: user, groups: group }
 }
 
-/** All that the models of these users may show, in their order; costs as many queries as for one. */
-async function factsOf(
-  { users, servers, activity }: UserModelDeps,
-  of: readonly User[],
-): Promise<readonly UserFacts[]> {
-  const [links, all] = await Promise.all([users.linksOf(of), servers.ofUsers(of)])
-  return of.map((user, index) => ({
-    user,
-    groups: links[index]?.groups ?? [],
-    roles: links[index]?.roles ?? [],
-    servers: (all[index] ?? []).map((server) => ({
-      ...server,
-      lastActivityAt:
-        server.id === null ? null : activity.latest('server', server.id, server.lastActivityAt),
-    })),
-    lastActivityAt: activity.latest('user', user.id, user.lastActivityAt),
-  }))
-}
-
-async function modelsOf(
-  deps: UserModelDeps,
-  of: readonly User[],
-  caller: Caller,
-  includeStopped = false,
-) {
-  const options = { urls: deps.urls, includeStopped }
-  return (await factsOf(deps, of))
-    .map((facts) => userModel(facts, caller, options))
-    .filter((model) => model !== null)
-}
-
-/** What was only just made, without asking the database again. */
-function newModels({ servers, urls }: UsersApiDeps, made: readonly User[], caller: Caller) {
-  const options = { urls, includeStopped: false }
-  return made.map((user) =>
-    userModel(
-      {
-        user,
-        groups: [],
-        roles: user.admin ? ['admin', 'user'] : ['user'],
-        servers: servers.ofNewUser(user),
-        lastActivityAt: null,
-      },
-      caller,
-      options,
-    ),
-  )
-}
-
 /** The caller as `GET /user` shows them: always with name and groups, and what they may do (wire section 2.2). */
-async function selfModel(deps: UsersApiDeps, caller: Caller) {
+async function selfModel(models: UserModels, caller: Caller) {
   const { owner, proof, scopes } = caller
   const shown = [...scopes].toSorted()
   const token = proof.kind === 'token' ? proof.token : null
@@ -341,17 +285,9 @@ async function selfModel(deps: UsersApiDeps, caller: Caller) {
     return { kind: 'service', name: caller.name, admin: owner.service.admin, ...credential }
   const { user } = owner
   return {
-    ...(await identifiedModel(deps, user, caller)),
+    ...(await models.identified(user, caller)),
     ...credential,
   }
-}
-
-/** The user with name and groups, whatever else this caller may see. */
-export async function identifiedModel(deps: UserModelDeps, user: User, caller: Caller) {
-  const identify = [`read:users:name!user=${user.name}`, `read:users:groups!user=${user.name}`]
-  const seen = { ...caller, scopes: new Set([...caller.scopes, ...identify]) }
-  const [model] = await modelsOf(deps, [user], seen)
-  return model
 }
 
 async function recordActivity(
