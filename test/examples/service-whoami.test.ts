@@ -3,22 +3,12 @@ import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import example from '../../examples/service-whoami/portico.config.ts'
 import { Browser, type Page } from '../support/browser.ts'
+import { decide } from '../support/consent.ts'
 import { freePorts, startTestHub, type TestHub } from '../support/start-hub.ts'
 import { until } from '../support/until.ts'
 
 const prefix = '/services/whoami/'
 const folder = fileURLToPath(new URL('../../examples/service-whoami', import.meta.url))
-
-/** Answers the form of a consent page as a person would. */
-function decide(browser: Browser, page: Page, action: 'authorize' | 'deny'): Promise<Page> {
-  const fields = new URLSearchParams({ _xsrf: browser.cookie('_xsrf') ?? '', action })
-  for (const [, scope = ''] of page.text.matchAll(/name="scopes" value="([^"]*)"/g))
-    fields.append('scopes', scope)
-  return browser.send('POST', page.url.pathname + page.url.search, {
-    body: fields.toString(),
-    headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
-  })
-}
 
 describe('examples/service-whoami', () => {
   let test: TestHub
