@@ -125,8 +125,8 @@ export function allows(
       break
   }
   if (granted.has(`${scope}!user=${resource.user}`)) return true
-  const { group } = filtersOf(granted, scope)
-  return group.length > 0 && groupsOf(resource.user).some((name) => group.includes(name))
+  if (filtersOf(granted, scope).group.length === 0) return false
+  return groupsOf(resource.user).some((group) => granted.has(`${scope}!group=${group}`))
 }
 
 /** Whether any form of `scope`, filtered or not, is held. */
