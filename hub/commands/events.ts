@@ -18,7 +18,9 @@ export const events = hubCommand({
   async run(client, context) {
     const after = context.flags.text('after')
     for await (const event of client.events(after === undefined ? {} : { after }))
-      context.print(context.flags.has('json') ? JSON.stringify(event) : line(event))
+      if (context.flags.has('json')) context.print(JSON.stringify(event))
+      else if (event.kind === 'gap') context.warn('portico: earlier events are forgotten')
+      else if (event.kind !== 'following') context.print(line(event))
   },
 })
 

@@ -60,9 +60,9 @@ export class EventFeed {
 
   /**
    * What happens from now on, or after an event that is known, as far as the caller may see it when
-   * it is delivered; null at once and then whenever nothing was to be seen for a while. Ends when the
-   * caller may follow no more, has fallen behind, or the feed is closed. Where events may be missing,
-   * `gap` is the first. Follow it to its end, or `return()` it.
+   * it is delivered; null when nothing was to be seen for a while. The first event is `following`: from
+   * there on nothing is left out; or `gap`, where events before it may be missing. Ends when the caller
+   * may follow no more, has fallen behind, or the feed is closed. Follow it to its end, or `return()` it.
    * @throws {HubError} `too_many_requests`.
    */
   follow(follower: Follower): AsyncGenerator<FedEvent | null> {
@@ -90,9 +90,10 @@ export class EventFeed {
   ): AsyncGenerator<FedEvent | null> {
     this.#count(key, 1)
     try {
-      let place = this.#placeOf(after)
-      if (place === null) yield this.#gap((place = this.#last))
-      for (let spokeAt = -Infinity; ;) {
+      const known = this.#placeOf(after)
+      let place = known ?? this.#last
+      yield this.#first(known === null ? 'gap' : 'following', place)
+      for (let spokeAt = performance.now(); ;) {
         let caller = this.#isOver(signal) ? null : await identify()
         const first = this.#oldest()
         if (!caller || first > place + 1) return
@@ -170,9 +171,9 @@ export class EventFeed {
     return place + 1 < this.#oldest() ? null : place
   }
 
-  #gap(number: number): FedEvent {
+  #first(kind: 'following' | 'gap', number: number): FedEvent {
     const at = this.#deps.clock().toISOString()
-    return { id: `${this.#run}-${number}`, facts: { kind: 'gap', at } }
+    return { id: `${this.#run}-${number}`, facts: { kind, at } }
   }
 
   async #seenBy(caller: Caller, { number, at, event }: Kept): Promise<FedEvent | null> {

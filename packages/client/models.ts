@@ -181,8 +181,9 @@ export interface ProgressEvent {
 }
 
 /**
- * Something that has happened in the hub, with the facts of its kind. `gap` says that events may be
- * missing before it: what was known must be read afresh.
+ * Something that has happened in the hub, with the facts of its kind. The first of a stream is
+ * `following`: from there on nothing is left out, and what is read now is kept true by what comes; or
+ * `gap`, the same where earlier events are missing: what was known must be read afresh.
  */
 export interface EventModel {
   readonly kind: string
