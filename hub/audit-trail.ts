@@ -23,13 +23,20 @@ export function recordAudit({
   readonly log: Log
   readonly clock: () => Date
 }): void {
+  let waiting: AuditEvent[] = []
+  const write = (): void => {
+    const batch = waiting
+    waiting = []
+    audit
+      .append(batch, clock())
+      .catch((error: unknown) =>
+        log.warn(`${batch.length} audit events were not written`, { error: describeError(error) }),
+      )
+  }
   events.on((event) => {
     if (passing.has(event.kind)) return
-    audit
-      .append(auditEvent(event), clock())
-      .catch((error: unknown) =>
-        log.warn('an audit event was not written', { error: describeError(error) }),
-      )
+    // What happens at once, such as the making of a hundred users, is written at once.
+    if (waiting.push(auditEvent(event)) === 1) queueMicrotask(write)
   })
 }
 

@@ -6,6 +6,28 @@ import type { Schema } from './schema.ts'
 
 export type UserRow = Selectable<Schema['users']>
 
+/** What a list has of each user. One JSON text costs a third of as many rows and columns. */
+const columns = [
+  'id',
+  'name',
+  'admin',
+  'blocked',
+  'created_at',
+  'last_activity_at',
+  'user_info',
+] as const
+
+/** Values in the order of `columns`. */
+export type ListedUser = readonly [
+  id: number,
+  name: string,
+  admin: number,
+  blocked: number,
+  createdAt: number,
+  lastActivityAt: number | null,
+  userInfo: string | null,
+]
+
 /** A page of users: filters, order and place. */
 export interface UserQuery {
   /** Whatever its case. */
@@ -21,7 +43,7 @@ export interface UserQuery {
 
 /** Pages of users and how many there are, at a cost that does not grow with their number. */
 export interface UserLists {
-  page(query: UserQuery): Promise<{ readonly rows: readonly UserRow[]; readonly total: number }>
+  page(query: UserQuery): Promise<{ readonly rows: readonly ListedUser[]; readonly total: number }>
   count(): Promise<number>
   /** Runs a change of who there is; it tells which names (by their keys) came and went. */
   during<Result>(change: () => Promise<Change<Result>>): Promise<Result>
@@ -79,9 +101,14 @@ export function userLists({ db }: Database): UserLists {
         const ids = counts.idsOf(part)
         conditions.push(ids && ids.length < steps ? among(ids) : byName(part))
       }
-      const text = `SELECT * FROM users ${whereOf(conditions)} ORDER BY ${orderOf(sort)} LIMIT ? OFFSET ?`
-      const rows = await ask<UserRow>(text, [...parametersOf(conditions), limit, offset])
-      return { rows, total }
+      const page = `SELECT * FROM users ${whereOf(conditions)} ORDER BY ${orderOf(sort)} LIMIT ? OFFSET ?`
+      const text = `SELECT json_group_array(json_array(${columns.join(', ')})) AS rows FROM (${page})`
+      const [found] = await ask<{ rows: string }>(text, [
+        ...parametersOf(conditions),
+        limit,
+        offset,
+      ])
+      return { rows: JSON.parse(found?.rows ?? '[]') as ListedUser[], total }
     },
     count: () => counts.of(''),
     during: (change) => counts.during(change),

@@ -1,7 +1,13 @@
 import { CompiledQuery } from 'kysely'
 import { nameKey } from '../../packages/core/slug.ts'
 import { type Database, listed, prepared } from './database.ts'
-import { type UserLists, userLists, type UserQuery, type UserRow } from './user-lists.ts'
+import {
+  type ListedUser,
+  type UserLists,
+  userLists,
+  type UserQuery,
+  type UserRow,
+} from './user-lists.ts'
 
 /** A user as stored. Times are dates; `userInfo` is the authenticator's clear-text profile. */
 export interface User {
@@ -92,7 +98,7 @@ function userQueries(
 
     async page(query) {
       const { rows, total } = await lists.page(query)
-      return { users: rows.map(known), total }
+      return { users: rows.map(listedUser), total }
     },
 
     count: () => lists.count(),
@@ -316,13 +322,25 @@ function fromRow(row: UserRow | undefined): User | null {
 }
 
 function known(row: UserRow): User {
+  return listedUser([
+    row.id,
+    row.name,
+    row.admin,
+    row.blocked,
+    row.created_at,
+    row.last_activity_at,
+    row.user_info,
+  ])
+}
+
+function listedUser([id, name, admin, blocked, createdAt, activeAt, userInfo]: ListedUser): User {
   return {
-    id: row.id,
-    name: row.name,
-    admin: row.admin === 1,
-    blocked: row.blocked === 1,
-    createdAt: new Date(row.created_at),
-    lastActivityAt: row.last_activity_at === null ? null : new Date(row.last_activity_at),
-    userInfo: row.user_info === null ? null : (JSON.parse(row.user_info) as unknown),
+    id,
+    name,
+    admin: admin === 1,
+    blocked: blocked === 1,
+    createdAt: new Date(createdAt),
+    lastActivityAt: activeAt === null ? null : new Date(activeAt),
+    userInfo: userInfo === null ? null : (JSON.parse(userInfo) as unknown),
   }
 }
