@@ -39,6 +39,7 @@ import { type HostCheck, hostCheck } from './host-check.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import { acceptSharePage } from './pages/accept-share.ts'
+import { apiDocsPage } from './pages/api-docs.ts'
 import { errorTarget, notFound, pageErrors } from './pages/errors.ts'
 import { homePage } from './pages/home.ts'
 import { loginPages } from './pages/login.ts'
@@ -93,8 +94,9 @@ export interface HubApp {
 /** Requests that are plainly for the API go straight to it; all others walk through the middleware. */
 export function createApp(parts: AppParts): HubApp {
   const checkHost = hostCheck(parts)
-  const api = createApi({ ...parts, checkHost, endpoints: endpointsOf(parts) })
-  const pages = createPageApp(parts, api, checkHost)
+  const endpoints = endpointsOf(parts)
+  const api = createApi({ ...parts, checkHost, endpoints })
+  const pages = createPageApp(parts, { api, endpoints, checkHost })
   const prefix = `${parts.urls.hubPrefix}api`
   return {
     pages,
@@ -113,8 +115,9 @@ export function createSocketApp(parts: AppParts): RequestListener {
     void api.handle(req, res, pathBelow('/hub/api', req.url ?? '') ?? '/outside-the-api')
 }
 
-function createPageApp(parts: AppParts, api: Api, checkHost: HostCheck): Express {
+function createPageApp(parts: AppParts, deps: PageAppDeps): Express {
   const { requests, urls, log } = parts
+  const { api, endpoints, checkHost } = deps
   const pages = createPages(parts)
   const app = strictApp()
   app.use(pageHeaders(urls), withinBase(urls.baseUrl))
@@ -148,6 +151,7 @@ function createPageApp(parts: AppParts, api: Api, checkHost: HostCheck): Express
       homePage({ ...parts, pages }),
       serverPages({ ...parts, pages }),
       acceptSharePage({ ...parts, pages }),
+      apiDocsPage(pages, endpoints),
     ),
   )
   app.get('/hub', (_req, res) => res.redirect(301, urls.hubPrefix))
@@ -165,6 +169,12 @@ function createPageApp(parts: AppParts, api: Api, checkHost: HostCheck): Express
   })
   app.use(notFound(pages), pageErrors(pages, log))
   return app
+}
+
+interface PageAppDeps {
+  readonly api: Api
+  readonly endpoints: readonly Endpoint[]
+  readonly checkHost: HostCheck
 }
 
 function endpointsOf(parts: AppParts): readonly Endpoint[] {

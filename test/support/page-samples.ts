@@ -217,6 +217,31 @@ export const samples: readonly PageSample[] = [
   { view: 'oauth', label: 'identify', data: { ...consent, scopes: [], identifyOnly: true } },
   { view: 'error', label: '503', data: failure },
   {
+    view: 'api-docs',
+    label: 'one call',
+    data: {
+      ...visitor,
+      apiUrl: '/hub/api',
+      groups: [
+        {
+          name: 'users',
+          operations: [
+            {
+              id: 'get_users',
+              method: 'GET',
+              path: '/users',
+              summary: 'List users',
+              scopes: ['list:users', 'users'],
+              query: ['limit'],
+              body: '{}',
+              answers: [{ status: '200', description: 'OK', body: '{}' }],
+            },
+          ],
+        },
+      ],
+    },
+  },
+  {
     view: '404',
     label: 'plain',
     data: { ...failure, status: 404, statusText: 'Not Found', message: '', retryUrl: '' },
