@@ -28,7 +28,7 @@ describe('config check', () => {
     const cwd = temporaryFolder(t)
     writeFileSync(
       join(cwd, 'portico.config.json'),
-      '{"hub":{"bind_url":"x","logLevel":1},"authenticator":{"driver":"dumy"},"services":[]}',
+      '{"hub":{"bind_url":"x","logLevel":1},"authenticator":{"driver":"dumy"},"servers":[]}',
     )
     const { status, out, err } = await runCommand('config check', { cwd })
     assert.deepEqual([status, out], [1, []])
