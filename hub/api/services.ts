@@ -132,7 +132,7 @@ function holds(caller: Caller, { name }: ServiceView, ...scopes: readonly string
 }
 
 /** A service as far as this caller may see it (wire section 3.4). */
-export function serviceModel(service: ServiceView, caller: Caller) {
+function serviceModel(service: ServiceView, caller: Caller) {
   return {
     kind: 'service',
     name: service.name,

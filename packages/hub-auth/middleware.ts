@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { describeError, HubError, statusOf } from '../core/errors.ts'
+import { HubError, statusOf } from '../core/errors.ts'
 import { covers } from '../core/scopes.ts'
 import type { AuthRequest, Caller, HubAuth, Redirect } from './hub-auth.ts'
 import type { HubUser } from './hub-users.ts'
@@ -32,7 +32,7 @@ export interface HubMiddleware {
    * comes with a cookie must come from this very site. Other servers of people may share its
    * origin: a service that others must not be tricked into changing needs a form token of its own.
    */
-  requireUser(options?: RequireOptions): Middleware
+  readonly requireUser: (options?: RequireOptions) => Middleware
 }
 
 const callers = new WeakMap<IncomingMessage, Caller>()
@@ -48,7 +48,7 @@ export function userOf(req: IncomingMessage): HubUser {
 export function hubMiddleware(auth: HubAuth): HubMiddleware {
   const { servicePrefix } = auth.config
   return {
-    hubRoutes(req, res, next) {
+    hubRoutes: (req, res, next) => {
       const request = asSent(req)
       const path = request.url.split('?', 1)[0]
       if (req.method !== 'GET' && req.method !== 'HEAD') next()
@@ -61,8 +61,9 @@ export function hubMiddleware(auth: HubAuth): HubMiddleware {
       else next()
     },
 
-    requireUser({ scopes = [] } = {}) {
-      return (req, res, next) =>
+    requireUser:
+      ({ scopes = [] } = {}) =>
+      (req, res, next) =>
         void settle(res, next, async () => {
           const request = asSent(req)
           const caller = await auth.caller(request)
@@ -72,8 +73,7 @@ export function hubMiddleware(auth: HubAuth): HubMiddleware {
           }
           callers.set(req, admitted(auth, { req, caller, scopes }))
           return 'passed'
-        })
-    },
+        }),
   }
 }
 
@@ -109,7 +109,7 @@ async function settle(
   const { error } = outcome
   if (!(error instanceof HubError) || res.headersSent) return next(error)
   const status = statusOf[error.code]
-  const body = JSON.stringify({ status, message: describeError(error) })
+  const body = JSON.stringify({ status, message: error.message })
   res
     .writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' })
     .end(body)
