@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { HubError } from '../../packages/core/errors.ts'
-import type { Resource } from '../../packages/core/scopes.ts'
+import { allows, type Resource } from '../../packages/core/scopes.ts'
 import { type Access, type Caller, type Owner, requireScope, userOf } from '../domain/access.ts'
 import { filterOf, readTarget } from '../domain/explain.ts'
 import type { About, Explanations, Overview } from '../domain/explanations.ts'
@@ -100,12 +100,16 @@ async function mayAsk(
 }
 
 async function mayAskOf(deps: ExplainApiDeps, caller: Caller, owner: Owner): Promise<void> {
-  if (owner.kind === 'user') return mayAsk(deps, caller, owner.user.name)
+  if (owner.kind === 'user') {
+    const { name } = owner.user
+    await requireScope(deps.access, caller, ['read:tokens'], { kind: 'user', user: name })
+    return mayAsk(deps, caller, name)
+  }
   const service = owner.kind === 'service' ? owner.service.name : ''
   await requireScope(deps.access, caller, ['admin:services'], { kind: 'service', service })
 }
 
-/** `GET /users/NAME?explain`: everything that the user may do, and what from. */
+/** `GET /users/NAME?explain`: everything that the user may do, and what from; tokens for who may read them. */
 export async function explained(
   deps: ExplainApiDeps,
   caller: Caller,
@@ -113,7 +117,19 @@ export async function explained(
 ): Promise<Reply> {
   await mayAsk(deps, caller, name)
   const user = await deps.users.byName(name)
-  return json(overviewModel(user, await deps.explanations.ofUser(user)))
+  const { tokens, ...rest } = await deps.explanations.ofUser(user)
+  const seesTokens = await holds(deps, caller, 'read:tokens', name)
+  return json(overviewModel(user, { ...rest, tokens: seesTokens ? tokens : [] }))
+}
+
+async function holds(
+  { access }: ExplainApiDeps,
+  { scopes }: Caller,
+  scope: string,
+  name: string,
+): Promise<boolean> {
+  const groups = await access.groupsOf(name)
+  return allows(scopes, scope, { kind: 'user', user: name }, () => groups)
 }
 
 function overviewModel(user: User, { grants, scopes, tokens }: Overview) {

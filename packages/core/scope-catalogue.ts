@@ -139,7 +139,7 @@ export const defaultRoles = [
 ] as const
 
 /** A scope that the config defines; its name begins with `custom:`. */
-export interface CustomScope {
+interface CustomScope {
   readonly description: string
   /** Names of other custom scopes that it includes. */
   readonly subscopes?: readonly string[] | undefined

@@ -6,7 +6,6 @@
 import { builtInScopes, type ScopeCatalogue, selfScopes } from './scope-catalogue.ts'
 
 export {
-  type CustomScope,
   defaultRoles,
   isCustomScopeName,
   type ScopeCatalogue,

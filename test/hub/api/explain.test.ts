@@ -72,6 +72,15 @@ describe('an explanation', () => {
     assert.equal((await ask({ user: 'ada', scope: 'servers' }, narrow)).status, 403)
   })
 
+  it('shows tokens only to those who may read them', async () => {
+    const { token } = await test.operator.createToken('boss', { scopes: ['admin:users'] })
+    const helpdesk = apiCaller(test, token)
+    const { id } = await test.operator.createToken('ada')
+    assert.equal((await ask({ user: 'ada', scope: 'servers' }, helpdesk)).status, 200)
+    assert.equal((await ask({ token: id, scope: 'servers' }, helpdesk)).status, 403)
+    assert.deepEqual((await helpdesk('GET', 'users/ada?explain')).json['tokens'], [])
+  })
+
   it('refuses what is no question', async () => {
     for (const query of [
       { scope: 'servers' },
