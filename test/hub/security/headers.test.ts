@@ -209,7 +209,7 @@ describe('methods and paths', () => {
     for (const [method, path] of [
       ['PUT', '/hub/login'],
       ['DELETE', '/hub/home'],
-      ['POST', '/hub/home'],
+      ['PUT', '/hub/home'],
     ] as const) {
       const page = await ada.send(method, path)
       assert.equal(page.status, 405, `${method} ${path}`)
