@@ -22,9 +22,6 @@ interface OfService {
   readonly service: string
 }
 
-/** Exactly one of them has what the event is about. */
-type OfOwner = OfUser | OfGroup | OfService
-
 interface Peer {
   /** Address of the browser. */
   readonly peer: string
@@ -58,15 +55,14 @@ type ServerEvent =
   | ({ readonly kind: 'server-created' | 'server-deleted' } & OfServer & Done)
   | ({ readonly kind: 'server-renamed'; readonly from: string } & OfServer & Done)
 
-/** What happens to rights: tokens, roles, groups, shares. */
+/** What happens to rights: tokens, groups, shares. */
 type RightsEvent =
   | ({
       readonly kind: 'token-issued' | 'token-revoked'
       /** As on the wire, `a12`. */
-      readonly token?: string
-    } & (OfUser | OfService) &
+      readonly token: string
+    } & OfUser &
       Done)
-  | ({ readonly kind: 'roles-changed'; readonly roles: readonly string[] } & OfOwner & Done)
   | ({ readonly kind: 'group-created' | 'group-deleted' | 'group-properties-changed' } & OfGroup &
       Done)
   | ({

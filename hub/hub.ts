@@ -154,14 +154,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   closers.add(() => core.feed.close())
 
   closers.add(() => (state.isProxyUp ? null : proxy.stop({ andProcess: hub.cleanupProxy })))
-  const adopting = stopwatch()
-  const adopted = servers.adopt(hub.initSpawnersTimeout).then(() => {
-    state.isAdopted = true
-    metrics.adopted(adopting())
-  })
-  await Promise.all([adopted, proxy.start(AbortSignal.timeout(startPatience))])
-  await routes.restore()
-  state.isProxyUp = true
+  await takeUp({ servers, proxy, routes, metrics, state, patience: hub.initSpawnersTimeout })
   services.start()
   const purged = [core.tokens, core.sessions, core.oauth, core.codes]
   const interval = hub.lastActivityInterval
@@ -182,6 +175,27 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
       return ended
     },
   }
+}
+
+/** Finds the servers of the last run, and brings the proxy up with all routes. */
+async function takeUp(parts: {
+  readonly servers: Servers
+  readonly proxy: Proxy
+  readonly routes: Routes
+  readonly metrics: Metrics
+  readonly state: { isAdopted: boolean; isProxyUp: boolean }
+  /** Seconds to wait for the servers; the rest goes on meanwhile. */
+  readonly patience: number
+}): Promise<void> {
+  const { servers, proxy, routes, metrics, state, patience } = parts
+  const seconds = stopwatch()
+  const adopted = servers.adopt(patience).then(() => {
+    state.isAdopted = true
+    metrics.adopted(seconds())
+  })
+  await Promise.all([adopted, proxy.start(AbortSignal.timeout(startPatience))])
+  await routes.restore()
+  state.isProxyUp = true
 }
 
 type Core = Awaited<ReturnType<typeof createCore>>

@@ -235,24 +235,20 @@ function subjectOf(event: HubEvent): Subject {
       return { scopes: ['read:shares'], on: serverOf(event) }
     case 'token-issued':
     case 'token-revoked':
-      return { scopes: ['read:tokens'], on: ownerOf(event) }
-    case 'roles-changed': {
-      const on = ownerOf(event)
-      return { scopes: [`read:roles:${on.kind}s`], on }
-    }
+      return { scopes: ['read:tokens'], on: userOf(event) }
     case 'group-created':
     case 'group-deleted':
-      return { scopes: ['read:groups:name', 'read:groups'], on: ownerOf(event) }
+      return { scopes: ['read:groups:name', 'read:groups'], on: groupOf(event) }
     case 'group-members-changed':
     case 'group-properties-changed':
-      return { scopes: ['read:groups'], on: ownerOf(event) }
+      return { scopes: ['read:groups'], on: groupOf(event) }
     case 'service-created':
     case 'service-deleted':
-      return { scopes: ['read:services:name', 'read:services'], on: ownerOf(event) }
+      return { scopes: ['read:services:name', 'read:services'], on: serviceOf(event) }
     case 'service-started':
     case 'service-stopped':
     case 'service-failed':
-      return { scopes: ['read:services'], on: ownerOf(event) }
+      return { scopes: ['read:services'], on: serviceOf(event) }
   }
 }
 
@@ -270,14 +266,12 @@ const serverOf = ({
   server,
 })
 
-function ownerOf(
-  event: { readonly user: string } | { readonly group: string } | { readonly service: string },
-): Resource {
-  if ('user' in event) return userOf(event)
-  return 'group' in event
-    ? { kind: 'group', group: event.group }
-    : { kind: 'service', service: event.service }
-}
+const groupOf = ({ group }: { readonly group: string }): Resource => ({ kind: 'group', group })
+
+const serviceOf = ({ service }: { readonly service: string }): Resource => ({
+  kind: 'service',
+  service,
+})
 
 type Groups = Pick<Access, 'groupsOf'>
 

@@ -95,7 +95,7 @@ export function createTokens(deps: TokensDeps): Tokens {
         { userId: user.id, scopes, note, expiresAt },
         clock(),
       )
-      events.emit({ kind: 'token-issued', user: user.name, by })
+      events.emit({ kind: 'token-issued', user: user.name, token: `a${id}`, by })
       return { token: await byId(user, id), secret }
     },
 
@@ -104,7 +104,7 @@ export function createTokens(deps: TokensDeps): Tokens {
         ? store.revoke(token.id)
         : store.revokeOfClient(user.id, token.client.id))
       changes.touchRights(user.id)
-      events.emit({ kind: 'token-revoked', user: user.name, by })
+      events.emit({ kind: 'token-revoked', user: user.name, token: `a${token.id}`, by })
     },
   }
 }
