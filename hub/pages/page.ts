@@ -4,6 +4,7 @@ import { type Access, type Caller, userOf } from '../domain/access.ts'
 import type { User } from '../domain/users.ts'
 import { type LastExit, wireState } from '../domain/server-state.ts'
 import type { ServerView } from '../domain/servers.ts'
+import type { Services } from '../domain/services.ts'
 import type { HubUrls } from '../domain/urls.ts'
 import { contextOf, type Requests } from '../request.ts'
 import type { Render } from './render.ts'
@@ -12,7 +13,7 @@ import type { Render } from './render.ts'
 export interface Pages {
   readonly urls: HubUrls
   readonly access: Access
-  /** Renders a view with what every page needs: who is logged in, the XSRF token, the time. */
+  /** Renders a view with what every page needs: who is logged in, their services, the XSRF token. */
   show(req: Request, res: Response, view: string, data: object, status?: number): Promise<void>
   /** The caller by the login cookie. Null when the browser was sent to the login page instead. */
   loggedIn(req: Request, res: Response): Promise<(Caller & { readonly user: User }) | null>
@@ -24,8 +25,9 @@ export function createPages(deps: {
   readonly requests: Requests
   readonly urls: HubUrls
   readonly access: Access
+  readonly services: Pick<Services, 'linksFor'>
 }): Pages {
-  const { render, requests, urls, access } = deps
+  const { render, requests, urls, access, services } = deps
   return {
     urls,
     access,
@@ -37,6 +39,7 @@ export function createPages(deps: {
       const xsrfToken = requests.xsrf.issue(req, res, caller)
       const html = render(view, {
         user: user && { name: user.name, admin: user.admin },
+        services: caller ? services.linksFor(caller.scopes) : [],
         xsrfToken,
         requestId: context.id,
         ...data,

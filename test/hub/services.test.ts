@@ -157,6 +157,17 @@ describe('services of the config', () => {
     assert.deepEqual(names.toSorted(), ['broken', 'external', 'probe', 'quiet'])
   })
 
+  it('are linked on the pages of those who may open them', async () => {
+    const linksOf = async (name: string): Promise<string[]> => {
+      const browser = new Browser(test.origin)
+      await browser.logIn('/', name)
+      const { text } = await browser.get('/hub/home')
+      return [...text.matchAll(/href="\/services\/(\w+)\/"/g)].map(([, service = '']) => service)
+    }
+    assert.deepEqual(await linksOf('boss'), ['probe', 'external'])
+    assert.deepEqual(await linksOf('ada'), [])
+  })
+
   it('end with the hub; what has left the config is gone with its token at the next start', async () => {
     const pids = [await running('probe'), await running('quiet')]
     const token = environmentOf(await running('probe'))['JUPYTERHUB_API_TOKEN'] ?? ''
