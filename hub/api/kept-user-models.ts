@@ -12,6 +12,14 @@ interface Kept {
 /** Most models kept for one caller. */
 const capacity = 5_000
 
+/** Most lists kept for one caller. */
+const listCapacity = 8
+
+interface KeptList {
+  readonly moment: Moment
+  readonly json: PreparedJson
+}
+
 /**
  * Rendered user models, kept for the caller who has read them: scripts and services read the same
  * users again and again. They go with the caller, whom every change of rights replaces, and none is
@@ -20,6 +28,7 @@ const capacity = 5_000
 export class KeptUserModels {
   readonly #changes: Changes
   readonly #byCaller = new WeakMap<Caller, Map<string, Kept>>()
+  readonly #lists = new WeakMap<Caller, Map<string, KeptList>>()
 
   constructor(changes: Changes) {
     this.#changes = changes
@@ -40,10 +49,28 @@ export class KeptUserModels {
     return null
   }
 
-  remember(caller: Caller, name: string, kept: Kept): void {
-    const models = this.#byCaller.get(caller) ?? new Map<string, Kept>()
-    const [oldest] = models.keys()
-    if (models.size >= capacity && oldest !== undefined) models.delete(oldest)
-    this.#byCaller.set(caller, models.set(name, kept))
+  /** A whole list, for as long as nothing at all has changed. `query` is all that it depends on. */
+  recallList(caller: Caller, query: string): PreparedJson | null {
+    const kept = this.#lists.get(caller)?.get(query)
+    return kept && kept.moment === this.now ? kept.json : null
   }
+
+  rememberList(caller: Caller, query: string, kept: KeptList): void {
+    insert(this.#lists, caller, { name: query, kept, capacity: listCapacity })
+  }
+
+  remember(caller: Caller, name: string, kept: Kept): void {
+    insert(this.#byCaller, caller, { name, kept, capacity })
+  }
+}
+
+function insert<Item>(
+  all: WeakMap<Caller, Map<string, Item>>,
+  caller: Caller,
+  { name, kept, capacity: most }: { name: string; kept: Item; capacity: number },
+): void {
+  const own = all.get(caller) ?? new Map<string, Item>()
+  const [oldest] = own.keys()
+  if (own.size >= most && oldest !== undefined) own.delete(oldest)
+  all.set(caller, own.set(name, kept))
 }

@@ -7,7 +7,7 @@ import type { User, Users } from '../domain/users.ts'
 import type { PreparedJson } from './endpoint.ts'
 import { KeptUserModels } from './kept-user-models.ts'
 import { type UserFacts, userModel } from './models.ts'
-import { prepareJson } from './reply.ts'
+import { prepared, prepareJson } from './reply.ts'
 
 export interface UserModelDeps {
   readonly users: Users
@@ -53,6 +53,16 @@ export class UserModels {
       const json = rendered.get(id) ?? null
       return json === null || json.body === 'null' ? [] : [json]
     })
+  }
+
+  /** The list that `render` makes, kept until anything changes. `query` names all that it depends on. */
+  async list(caller: Caller, query: string, render: () => Promise<string>): Promise<PreparedJson> {
+    const known = this.#kept.recallList(caller, query)
+    if (known) return known
+    const { now: moment } = this.#kept
+    const json = prepared(await render())
+    this.#kept.rememberList(caller, query, { moment, json })
+    return json
   }
 
   /** One user as this caller may see them now; null when that is nothing. */

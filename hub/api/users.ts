@@ -4,12 +4,11 @@ import { filtersOf } from '../../packages/core/scopes.ts'
 import { type Access, type Caller, isAdmin, userOf } from '../domain/access.ts'
 import type { Explanations } from '../domain/explanations.ts'
 import type { Servers } from '../domain/servers.ts'
-import type { User } from '../domain/users.ts'
+import type { User, UserQuery } from '../domain/users.ts'
 import { explained } from './explain.ts'
 import { type Endpoint, empty, endpoint, json } from './endpoint.ts'
 import { userSchema } from './models.ts'
-import { type PageLimits, pageOf, pageQuery, paginatedText } from './paging.ts'
-import { prepared } from './reply.ts'
+import { type Page, type PageLimits, pageOf, pageQuery, paginatedText } from './paging.ts'
 import { type UserModelDeps, UserModels } from './user-models.ts'
 
 export interface UsersApiDeps extends UserModelDeps {
@@ -92,24 +91,15 @@ function manyUsers(deps: UsersApiDeps, models: UserModels): readonly Endpoint[] 
       answers: { 200: z.array(userSchema) },
       async handle({ caller, query, context }) {
         const page = pageOf(context, query, deps.pages)
-        const only = caller.scopes.has('list:users') ? null : listFilter(caller)
-        const found = await users.page({
-          sort: {
-            by: query.sort.replace('-', '') as 'id' | 'name' | 'last_activity',
-            descending: query.sort.startsWith('-'),
-          },
-          ...(query.state ? { state: query.state } : {}),
-          ...(query.name_filter ? { nameContains: query.name_filter } : {}),
-          ...(only ? { only } : {}),
-          offset: page.offset,
-          limit: page.limit,
+        const { protocol, host, url } = context
+        const asked = `${page.isWanted} ${protocol}://${host} ${url}`
+        const list = await models.list(caller, asked, async () => {
+          const found = await users.page(userQuery(query, page, caller))
+          const shown = await models.rendered(found.users, caller, query.include_stopped_servers)
+          const items = `[${shown.map(({ body }) => body).join(',')}]`
+          return paginatedText(context, items, page, found.total)
         })
-        const shown = await models.rendered(found.users, caller, query.include_stopped_servers)
-        const items = `[${shown.map(({ body }) => body).join(',')}]`
-        return {
-          kind: 'prepared',
-          json: prepared(paginatedText(context, items, page, found.total)),
-        }
+        return { kind: 'prepared', json: list }
       },
     }),
     endpoint({
@@ -259,6 +249,21 @@ function ignored(...names: readonly string[]) {
 function checkAdminGrant(caller: Caller, admin: boolean): void {
   if (admin && !isAdmin(caller))
     throw new HubError('forbidden', 'only an admin can make, change or delete an admin')
+}
+
+function userQuery(query: z.output<typeof listQuery>, page: Page, caller: Caller): UserQuery {
+  const only = caller.scopes.has('list:users') ? null : listFilter(caller)
+  return {
+    sort: {
+      by: query.sort.replace('-', '') as UserQuery['sort']['by'],
+      descending: query.sort.startsWith('-'),
+    },
+    ...(query.state ? { state: query.state } : {}),
+    ...(query.name_filter ? { nameContains: query.name_filter } : {}),
+    ...(only ? { only } : {}),
+    offset: page.offset,
+    limit: page.limit,
+  }
 }
 
 /** The names and groups to which a filtered `list:users` narrows the list; null when it is not held so. */

@@ -1,4 +1,4 @@
-import { HubError } from '../../packages/core/errors.ts'
+import { describeError, HubError } from '../../packages/core/errors.ts'
 import type { Authenticator } from '../../packages/core/authenticator.ts'
 import { endsWithin } from '../../packages/core/promises.ts'
 import { nameKey } from '../../packages/core/slug.ts'
@@ -8,7 +8,7 @@ import type { Changes } from './changes.ts'
 import { invalidName } from './login.ts'
 import type { Servers } from './servers.ts'
 
-export type { User } from '../store/users.ts'
+export type { User, UserQuery } from '../store/users.ts'
 
 /** What users are linked to, in the order of the users that were asked about. */
 export interface UserLinks {
@@ -73,10 +73,8 @@ export function createUsers(deps: UsersDeps): Users {
       if (made.length === 0)
         throw new HubError('already_exists', `All ${wanted.length} users already exist`)
       changes.touchFacts(...made.map(({ id }) => id))
-      for (const { name } of made) {
-        if (authenticator.addUser) await authenticator.addUser(name)
-        events.emit({ kind: 'user-created', user: name, by })
-      }
+      if (authenticator.addUser) await introduce(deps, made, (name) => authenticator.addUser?.(name))
+      for (const { name } of made) events.emit({ kind: 'user-created', user: name, by })
       return made
     },
 
@@ -100,6 +98,25 @@ export function createUsers(deps: UsersDeps): Users {
       events.emit({ kind: 'user-deleted', user: user.name, by })
     },
   }
+}
+
+/** Tells the authenticator of new users; from the first that it refuses on they are not made after all. */
+async function introduce(
+  { store, changes }: UsersDeps,
+  made: readonly User[],
+  addUser: NonNullable<Authenticator['addUser']>,
+): Promise<void> {
+  for (const [index, { name }] of made.entries())
+    try {
+      await addUser(name)
+    } catch (error) {
+      for (const { id } of made.slice(index)) await store.delete(id)
+      changes.touchAll()
+      throw new HubError(
+        'invalid_request',
+        `Failed to create user ${name}: ${describeError(error)}`,
+      )
+    }
 }
 
 async function apply(
