@@ -68,38 +68,49 @@ export async function namesOf(context: CommandContext, first = 0): Promise<reado
 export interface Each<Result> {
   /** Done with each name; may throw. */
   readonly work: (name: string) => Promise<Result>
-  /** What it says when it has gone well; absent: nothing. */
-  readonly told?: (name: string, result: Result) => string
+  /** What it says when it has gone well. */
+  readonly told: (name: string, result: Result) => string
+  /** How many are worked on at once; one by default. */
+  readonly atOnce?: number
 }
 
 /**
- * Works on one name after the other; one that fails is told and does not keep the others. Prints with
- * `--json` the list of results. Returns the exit status.
+ * Works on names, told as each is done; one that fails is told and does not keep the others. Prints
+ * with `--json` the list of results. Returns the exit status.
  */
 export async function forEachName<Result>(
   context: CommandContext,
   names: readonly string[],
-  { work, told }: Each<Result>,
+  { work, told, atOnce = 1 }: Each<Result>,
 ): Promise<number> {
-  const results: Result[] = []
-  let failed = 0
-  for (const [index, name] of names.entries()) {
-    if (names.length > 1) context.status(`${index + 1} of ${names.length}: ${plain(name)}`)
+  const results = new Map<string, Result>()
+  let done = 0
+  const one = async (name: string): Promise<void> => {
     try {
       const result = await work(name)
-      results.push(result)
+      results.set(name, result)
       context.status('')
-      if (told && !context.flags.has('json')) context.print(plain(told(name, result)))
+      if (!context.flags.has('json')) context.print(plain(told(name, result)))
     } catch (error) {
       if (!(error instanceof ClientError || error instanceof HubError)) throw error
       if (names.length === 1) throw error
-      failed += 1
       context.status('')
       context.warn(`portico: ${plain(name)}: ${plain(error.message)}`)
     }
+    done += 1
+    if (done < names.length) context.status(`${done} of ${names.length}`)
   }
-  if (context.flags.has('json')) printJson(context, results)
-  return failed === 0 ? 0 : 1
+  const waiting = names.values()
+  const worker = async (): Promise<void> => {
+    for (const name of waiting) await one(name)
+  }
+  await Promise.all(Array.from({ length: atOnce }, worker))
+  if (context.flags.has('json'))
+    printJson(
+      context,
+      names.flatMap((name) => results.get(name) ?? []),
+    )
+  return results.size === names.length ? 0 : 1
 }
 
 /** Everything of something that comes in pages. */

@@ -23,6 +23,9 @@ import { plain } from './table.ts'
 
 const some = { least: 1, most: Infinity }
 
+/** Servers that are started or stopped at once: most of that time is waiting. */
+const atOnce = 10
+
 const settingFlags: Flags = {
   options: {
     type: 'string',
@@ -149,6 +152,7 @@ const start = hubCommand({
           : await starting
         return { server: showServer(wanted), state }
       },
+      atOnce,
       told: (name, { state }) => (state === 'ready' ? `${name} runs` : `${name} is starting`),
     })
   },
@@ -200,6 +204,7 @@ const stop = hubCommand({
         const state = isAwaited ? await stopped(client, wanted) : first
         return { server: showServer(wanted), state }
       },
+      atOnce,
       told: (name, { state }) =>
         state === 'stopped' ? `${name} is stopped` : `${name} is stopping`,
     })
