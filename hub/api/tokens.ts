@@ -32,9 +32,19 @@ export interface TokensApiDeps {
 
 /** A user's API tokens (wire section 2.7). */
 export function tokenEndpoints(deps: TokensApiDeps): readonly Endpoint[] {
-  const { users, tokens, activity } = deps
-  const model = (token: ListedToken, user: User) =>
+  return [...manyTokens(deps), ...oneToken(deps)]
+}
+
+type Model = (token: ListedToken, user: User) => ReturnType<typeof tokenModel>
+
+const modelWith =
+  ({ activity }: TokensApiDeps): Model =>
+  (token, user) =>
     tokenModel(token, user, activity.latest('token', token.id, token.lastActivityAt))
+
+function manyTokens(deps: TokensApiDeps): readonly Endpoint[] {
+  const { users, tokens } = deps
+  const model = modelWith(deps)
   return [
     endpoint({
       method: 'GET',
@@ -67,6 +77,13 @@ export function tokenEndpoints(deps: TokensApiDeps): readonly Endpoint[] {
         return json({ ...model(token, user), token: secret }, 201)
       },
     }),
+  ]
+}
+
+function oneToken(deps: TokensApiDeps): readonly Endpoint[] {
+  const { users, tokens } = deps
+  const model = modelWith(deps)
+  return [
     endpoint({
       method: 'GET',
       path: '/users/:user/tokens/:token',

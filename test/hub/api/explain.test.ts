@@ -10,10 +10,12 @@ describe('an explanation', () => {
   before(async () => {
     test = await startTestHub({
       config: {
+        services: [{ name: 'culler', apiToken: 'the-token-of-the-culler' }],
         hub: {
           adminUsers: ['boss'],
           loadGroups: { staff: ['ada'] },
           loadRoles: [
+            { name: 'cull', scopes: ['read:hub'], services: ['culler'] },
             { name: 'reports', scopes: ['read:metrics', 'list:users'], groups: ['staff'] },
           ],
         },
@@ -79,6 +81,18 @@ describe('an explanation', () => {
     assert.equal((await ask({ user: 'ada', scope: 'servers' }, helpdesk)).status, 200)
     assert.equal((await ask({ token: id, scope: 'servers' }, helpdesk)).status, 403)
     assert.deepEqual((await helpdesk('GET', 'users/ada?explain')).json['tokens'], [])
+  })
+
+  it('is given about services by their tokens', async () => {
+    const culler = apiCaller(test, 'the-token-of-the-culler')
+    assert.equal((await culler('GET', 'info')).status, 200)
+    const { json } = await culler('GET', 'user')
+    assert.deepEqual([json['kind'], json['name']], ['service', 'culler'])
+    const token = String(json['token_id'])
+    const { because } = (await ask({ token, scope: 'read:hub' })).json
+    assert.deepEqual(because, [{ kind: 'role', name: 'cull', group: null, scope: 'read:hub' }])
+    assert.equal((await ask({ token, scope: 'servers' })).json['allowed'], false)
+    assert.equal((await ask({ token, scope: 'read:hub' }, culler)).status, 403)
   })
 
   it('refuses what is no question', async () => {
