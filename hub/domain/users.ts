@@ -73,7 +73,10 @@ export function createUsers(deps: UsersDeps): Users {
       if (made.length === 0)
         throw new HubError('already_exists', `All ${wanted.length} users already exist`)
       changes.touchFacts(...made.map(({ id }) => id))
-      if (authenticator.addUser) await introduce(deps, made, (name) => authenticator.addUser?.(name))
+      if (authenticator.addUser)
+        await introduce(deps, made, async (name) => {
+          await authenticator.addUser?.(name)
+        })
       for (const { name } of made) events.emit({ kind: 'user-created', user: name, by })
       return made
     },

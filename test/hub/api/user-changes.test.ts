@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { dummy } from '../../../authenticators/dummy.ts'
 import { apiCaller } from '../../support/api-caller.ts'
 import { Browser } from '../../support/browser.ts'
 import { runs } from '../../support/hub-process.ts'
@@ -65,6 +66,34 @@ describe('deleting a user', () => {
       async () => (await root('DELETE', 'users/ada')).status === 204,
       patience,
     )
+  })
+})
+
+describe('making users', () => {
+  it('makes none that the authenticator refuses, nor any after it', async () => {
+    const picky = {
+      ...dummy,
+      name: 'picky',
+      async create(config: Parameters<typeof dummy.create>[0]) {
+        return Object.assign(await dummy.create(config), {
+          async addUser(name: string) {
+            if (name.startsWith('bad')) throw new Error('no such account')
+          },
+        })
+      },
+    }
+    await using test = await startTestHub({
+      config: { hub: options.config.hub, authenticator: { driver: picky } },
+    })
+    const root = await asRoot(test)
+    const refused = await root('POST', 'users', { usernames: ['good', 'bad1', 'later'] })
+    assert.equal(refused.status, 400)
+    assert.match(refused.text, /bad1: no such account/)
+    assert.equal((await root('GET', 'users/good')).status, 200)
+    for (const name of ['bad1', 'later'])
+      assert.equal((await root('GET', `users/${name}`)).status, 404)
+    assert.equal((await root('POST', 'users/bad2')).status, 400)
+    assert.equal((await root('POST', 'users/later')).status, 201)
   })
 })
 
