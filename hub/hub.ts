@@ -2,7 +2,6 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { authenticators } from '../authenticators/index.ts'
 import { HubError } from '../packages/core/errors.ts'
-import type { Proxy } from '../packages/core/proxy.ts'
 import type { ServerContext } from '../packages/core/spawner.ts'
 import { configurableHttpProxy } from '../proxy/client.ts'
 import { embeddedCommand, isEmbeddedCommand, settleCommand, spawners } from '../spawners/index.ts'
@@ -11,6 +10,7 @@ import { type AppParts, createApp, createSocketApp } from './app.ts'
 import { recordAudit } from './audit-trail.ts'
 import { createObservation } from './composition/observation.ts'
 import { createRights } from './composition/rights.ts'
+import { createRouting, takeUp } from './composition/routing.ts'
 import { loadServices } from './composition/services.ts'
 import type { Config, Drivers } from './config.ts'
 import { Activity } from './domain/activity.ts'
@@ -18,7 +18,7 @@ import { createExplanations } from './domain/explanations.ts'
 import { createGroups } from './domain/groups.ts'
 import { createLogin } from './domain/login.ts'
 import { createOauthProvider } from './domain/oauth-provider.ts'
-import { Routes } from './domain/routes.ts'
+import type { Routes } from './domain/routes.ts'
 import { renameInvalid } from './domain/server-names.ts'
 import { Servers } from './domain/servers.ts'
 import type { Services } from './domain/services.ts'
@@ -31,7 +31,7 @@ import { createEvents } from './events.ts'
 import { startJobs } from './jobs.ts'
 import { close, listen, listenOnSocket } from './listeners.ts'
 import { batched, createLog, type Log } from './log.ts'
-import { type Metrics, stopwatch } from './metrics.ts'
+import { stopwatch } from './metrics.ts'
 import { createRenderer } from './pages/render.ts'
 import { createRequests } from './request.ts'
 import type { Secrets } from './secrets.ts'
@@ -40,7 +40,6 @@ import { auditStore } from './store/audit.ts'
 import { backupDatabase, type Database, databaseAnswers, openDatabase } from './store/database.ts'
 import { acquireLock } from './store/lock.ts'
 import { oauthStore } from './store/oauth.ts'
-import { processStore } from './store/processes.ts'
 import { serverStore } from './store/servers.ts'
 import { shareCodeStore } from './store/share-codes.ts'
 import { shareStore } from './store/shares.ts'
@@ -109,9 +108,6 @@ export async function startHub(options: StartOptions): Promise<Hub> {
   }
 }
 
-/** Longest time that the proxy may take to be there, in ms. */
-const startPatience = 60_000
-
 async function build(options: StartOptions, log: Log, closers: Closers): Promise<Hub> {
   const { config, dataDir } = options
   const { hub } = config
@@ -146,11 +142,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
     await renameInvalid(core.serverRows, log)
   await servers.recall()
   listener.serve(createApp(parts))
-  const socket = await listenOnSocket(
-    join(dataDir, 'hub.sock'),
-    createSocketApp({ ...parts, requests: parts.socketRequests }),
-  )
-  closers.add(() => close(socket))
+  closers.add(await openSocket(dataDir, parts))
   closers.add(() => core.feed.close())
 
   closers.add(() => (state.isProxyUp ? null : proxy.stop({ andProcess: hub.cleanupProxy })))
@@ -177,25 +169,14 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   }
 }
 
-/** Finds the servers of the last run, and brings the proxy up with all routes. */
-async function takeUp(parts: {
-  readonly servers: Servers
-  readonly proxy: Proxy
-  readonly routes: Routes
-  readonly metrics: Metrics
-  readonly state: { isAdopted: boolean; isProxyUp: boolean }
-  /** Seconds to wait for the servers; the rest goes on meanwhile. */
-  readonly patience: number
-}): Promise<void> {
-  const { servers, proxy, routes, metrics, state, patience } = parts
-  const seconds = stopwatch()
-  const adopted = servers.adopt(patience).then(() => {
-    state.isAdopted = true
-    metrics.adopted(seconds())
-  })
-  await Promise.all([adopted, proxy.start(AbortSignal.timeout(startPatience))])
-  await routes.restore()
-  state.isProxyUp = true
+/** The operator's door. Returns how to close it. */
+async function openSocket(
+  dataDir: string,
+  parts: ReturnType<typeof createParts>,
+): Promise<() => Promise<void>> {
+  const app = createSocketApp({ ...parts, requests: parts.socketRequests })
+  const socket = await listenOnSocket(join(dataDir, 'hub.sock'), app)
+  return () => close(socket)
 }
 
 type Core = Awaited<ReturnType<typeof createCore>>
@@ -240,39 +221,6 @@ async function createCore(
     authenticator,
     clock,
   }
-}
-
-/** The proxy, and the table that it is to follow; the hub itself is the first entry. */
-async function createRouting(
-  deps: StartOptions & {
-    readonly metrics: Metrics
-    readonly database: Database
-    readonly log: Log
-    readonly urls: HubUrls
-    readonly logDir: string
-  },
-): Promise<{ readonly proxy: Proxy; readonly routes: Routes }> {
-  const { config, secrets, env, metrics, database, log, urls, logDir } = deps
-  const { driver, options } = config.proxy
-  const processes = processStore(database)
-  const proxy = driver.create(options, {
-    bindUrl: config.hub.bindUrl,
-    errorTarget: `${urls.connectOrigin}${urls.hubPrefix}error`,
-    authToken: secrets.proxyToken,
-    env,
-    saved: await processes.load('proxy'),
-    save: (data) => processes.save('proxy', data),
-    logFile: join(logDir, 'proxy.log'),
-    log,
-    restore: () => routes.restore(),
-  })
-  const { apiUrl } = options
-  const ownOrigins = [urls.connectOrigin]
-  if (typeof apiUrl === 'string') ownOrigins.push(new URL(apiUrl).origin)
-  const routes = new Routes({ proxy, metrics, log, ownOrigins })
-  const data = { hub: true }
-  routes.expect({ routespec: urls.baseUrl, target: urls.connectOrigin, data })
-  return { proxy, routes }
 }
 
 function createServers(
