@@ -11,7 +11,7 @@ import type { StoredService } from '../store/services.ts'
 import { hashSecret, newSecret } from '../store/tokens.ts'
 import { serviceAccount } from './service-account.ts'
 import { serviceEnvironment } from './service-environment.ts'
-import { type ServiceCommand, ServiceProcess } from './service-process.ts'
+import { type ServiceCommand, serviceLadder, ServiceProcess } from './service-process.ts'
 import type { HubUrls } from './urls.ts'
 
 export interface ServiceCommandDeps {
@@ -82,7 +82,7 @@ export async function endForgotten(
     const saved = (await processes.load(key)) as { readonly identity?: unknown } | null
     const identity = parseIdentity(saved?.identity)
     try {
-      if (identity) await adopt(identity).stop()
+      if (identity) await adopt(identity).stop(serviceLadder)
       await processes.forget(key)
     } catch (error) {
       log.error(`service ${name} could not be stopped`, { error: describeError(error) })

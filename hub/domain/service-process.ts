@@ -36,7 +36,7 @@ const firstPause = 1_000
 const longestPause = 60_000
 
 /** As for servers (JupyterHub), but shorter: the end of the hub waits for it. */
-const ladder: StopLadder = [
+export const serviceLadder: StopLadder = [
   ['SIGINT', 10_000],
   ['SIGTERM', 10_000],
   ['SIGKILL', 5_000],
@@ -72,7 +72,7 @@ export class ServiceProcess {
   async stop({ now }: { readonly now: boolean }): Promise<void> {
     this.#stopping.abort()
     if (this.#running === null) return
-    await this.#process?.stop(now ? kill : ladder)
+    await this.#process?.stop(now ? kill : serviceLadder)
     await this.#running
     await this.#deps.forget()
   }
@@ -105,7 +105,7 @@ export class ServiceProcess {
     const { pid } = process.identity
     log.info(`service ${name} ${found ? 'still runs' : 'was started'}`, { pid })
     changed('started')
-    if (this.#stopping.signal.aborted) await process.stop(ladder)
+    if (this.#stopping.signal.aborted) await process.stop(serviceLadder)
     const exited = await process.exited
     if (!this.#stopping.signal.aborted) await process.stop(kill)
     return describeEnd(exited)
@@ -118,7 +118,7 @@ export class ServiceProcess {
     if (!identity) return null
     const process = adopt(identity)
     if (process.isRunning() && saved?.['fingerprint'] === this.#deps.fingerprint) return process
-    await process.stop(ladder)
+    await process.stop(serviceLadder)
     return null
   }
 

@@ -105,6 +105,7 @@ export class Services {
   /** Names that are being made. */
   readonly #pending = new Set<string>()
   #timer: NodeJS.Timeout | null = null
+  #started: Promise<void> = Promise.resolve()
 
   constructor(deps: ServicesDeps) {
     this.#deps = deps
@@ -112,34 +113,43 @@ export class Services {
   }
 
   /**
-   * Takes up all that are written down, with credentials and routes; nothing is started. Ends what
-   * runs of services that are gone.
-   * @throws {HubError} `invalid_request` for a url or token that cannot be used.
+   * Takes up all that are written down, with credentials and routes; nothing is started.
+   * @throws {HubError} `invalid_request` for a url, token or client id that cannot be used.
    */
   async load(): Promise<void> {
-    const { store, configured, tokens } = this.#deps
+    const { store, oauth, configured, tokens, urls } = this.#deps
+    const optionsOf = new Map(configured.map((options) => [options.name, options]))
     for (const stored of await store.all()) {
-      const options = configured.find(({ name }) => name === stored.name)
+      const options = optionsOf.get(stored.name)
       const process = options
         ? managedProcess(this.#deps, { stored, options }, (made) => this.#authorize(stored, made))
         : null
       this.#registered.set(stored.name, { stored, process })
+    }
+    this.#checkClientIds()
+    for (const { stored, process } of this.#registered.values()) {
+      const options = optionsOf.get(stored.name)
       const token = tokens.get(stored.name) ?? null
       if (options && (process === null || token !== null)) await this.#authorize(stored, token)
+      const client = options ? null : oauthOf(stored, urls)
+      if (client) await oauth.moveServiceClient(stored.id, client.redirectUri)
       if (stored.url !== null) this.#expectRoute(stored)
     }
-    await endForgotten(this.#deps, (name) => Boolean(this.#registered.get(name)?.process))
   }
 
-  /** Starts the managed ones, and looks after all. Waits for nothing: a service that is down is a line in the log. */
+  /**
+   * Starts the managed ones, once what runs of services that are gone has ended, and looks after
+   * all. Nobody waits for it: a service that is down is a line in the log.
+   */
   start(): void {
-    const { checkInterval, log } = this.#deps
-    for (const { stored, process } of this.#registered.values()) {
-      const account = this.#deps.configured.find(({ name }) => name === stored.name)?.user
-      if (process && account === undefined && hubIsRoot())
-        log.warn(`service ${stored.name} runs as root, like the hub: its option user changes that`)
-      process?.start()
-    }
+    const { checkInterval, configured, log } = this.#deps
+    if (hubIsRoot())
+      for (const { name, command, user } of configured)
+        if (command.length > 0 && user === undefined)
+          log.warn(`service ${name} runs as root, like the hub: its option user changes that`)
+    this.#started = this.#startManaged().catch((error: unknown) =>
+      log.error('services could not be started', { error: describeError(error) }),
+    )
     void this.#lookAtAll((stored) => stored.timeout)
     if (checkInterval <= 0) return
     this.#timer = setInterval(() => void this.check(), checkInterval * 1000).unref()
@@ -158,6 +168,7 @@ export class Services {
       }
     }
     await Promise.all([...this.#registered.values()].map(stopOne))
+    await this.#started
   }
 
   /** Looks once at every service with a url, and cuts logs that have grown too long. */
@@ -231,6 +242,27 @@ export class Services {
     changes.touchService(stored.id)
     changes.touchRights(...holders)
     events.emit({ kind: 'service-deleted', service: name, by: by.name })
+  }
+
+  async #startManaged(): Promise<void> {
+    await endForgotten(this.#deps, (name) => Boolean(this.#registered.get(name)?.process))
+    if (this.#stopping.signal.aborted) return
+    for (const { process } of this.#registered.values()) process?.start()
+  }
+
+  #checkClientIds(): void {
+    const owners = new Map<string, string>()
+    for (const { stored } of this.#registered.values()) {
+      const clientId = oauthOf(stored, this.#deps.urls)?.clientId
+      if (clientId === undefined) continue
+      const other = owners.get(clientId)
+      if (other !== undefined)
+        throw new HubError(
+          'invalid_request',
+          `the services ${other} and ${stored.name} have the same oauthClientId ${clientId}: change one`,
+        )
+      owners.set(clientId, stored.name)
+    }
   }
 
   #known(name: string): Registered {

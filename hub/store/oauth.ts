@@ -58,11 +58,13 @@ export interface OauthStore {
   registerClient(client: NewOauthClient): Promise<readonly number[]>
   /**
    * Makes or changes the one client of a service. Its codes and tokens stay valid unless the client
-   * id, where it returns to or what it may ask for is another one; resolves to the ids of the users
-   * who thereby lose tokens.
+   * id, where it returns to or what it may ask for is another one; whoever else had the client id
+   * loses it. Resolves to the ids of the users who thereby lose tokens.
    */
   saveServiceClient(client: ServiceOauthClient): Promise<readonly number[]>
-  /** The same for a service that logs nobody in any more. */
+  /** Where logins to a service return to by now; its secret stays, since only its hash is known. */
+  moveServiceClient(serviceId: number, redirectUri: string): Promise<void>
+  /** For a service that logs nobody in any more; resolves like `saveServiceClient`. */
   deleteServiceClient(serviceId: number): Promise<readonly number[]>
   findClient(identifier: string): Promise<OauthClient | null>
   saveCode(code: string, record: Omit<OauthCode, 'id' | 'consumed'>): Promise<void>
@@ -118,7 +120,12 @@ export function oauthStore({ db }: Database): OauthStore {
           .where('allowed_scopes', '=', settings.allowed_scopes)
           .executeTakeFirst()
         if (numUpdatedRows > 0n) return []
-        const holders = await dropServiceClient(transaction, serviceId)
+        const holders = await dropClients(transaction, (e) =>
+          e.or([
+            e('oauth_clients.service_id', '=', serviceId),
+            e('oauth_clients.identifier', '=', settings.identifier),
+          ]),
+        )
         await transaction
           .insertInto('oauth_clients')
           .values({ ...settings, server_id: null, service_id: serviceId })
@@ -127,8 +134,20 @@ export function oauthStore({ db }: Database): OauthStore {
       })
     },
 
+    async moveServiceClient(serviceId, redirectUri) {
+      await db
+        .updateTable('oauth_clients')
+        .set({ redirect_uri: redirectUri })
+        .where('service_id', '=', serviceId)
+        .execute()
+    },
+
     async deleteServiceClient(serviceId) {
-      return db.transaction().execute((transaction) => dropServiceClient(transaction, serviceId))
+      return db
+        .transaction()
+        .execute((transaction) =>
+          dropClients(transaction, (e) => e('oauth_clients.service_id', '=', serviceId)),
+        )
     },
 
     async findClient(identifier) {
@@ -212,12 +231,16 @@ function settingsOf(client: ClientSettings) {
   }
 }
 
-async function dropServiceClient(
+/** Resolves to the ids of the users who lose tokens. */
+async function dropClients(
   db: Database['db'],
-  serviceId: number,
+  which: Parameters<typeof tokenHolders>[1],
 ): Promise<readonly number[]> {
-  const holders = await tokenHolders(db, (e) => e('oauth_clients.service_id', '=', serviceId))
-  await db.deleteFrom('oauth_clients').where('service_id', '=', serviceId).execute()
+  const holders = await tokenHolders(db, which)
+  await db
+    .deleteFrom('oauth_clients')
+    .where((e) => which(e))
+    .execute()
   return holders
 }
 

@@ -94,6 +94,16 @@ it('a managed service runs exactly once, whatever becomes of the hub', async (t)
     assert.deepEqual(test.query("SELECT name FROM processes WHERE name LIKE 'service %'"), [])
   })
 
+  await t.test('`stop --all` ends what a killed hub has left', async () => {
+    await test.start()
+    const pid = await served(test)
+    await test.end('SIGKILL')
+    const { status, text } = await test.run('stop', '--all', '--data-dir', test.dataDir)
+    assert.equal(status, 0, text)
+    assert.match(text, /service probe: stopped/)
+    assert.equal(runs(pid), false)
+  })
+
   await t.test('one that has left the config is ended, also when its hub was killed', async () => {
     await test.start()
     const pid = await served(test)
