@@ -40,6 +40,8 @@ export interface RunDeps {
   ended(run: ServerRun, exit: LastExit, holders: readonly number[]): void
   /** `before` is `starting`, or `checking` for one that an earlier run of the hub had started. */
   ready(run: ServerRun, before: ServerState['kind']): void
+  /** Called when what the spawner notes is written down. */
+  saved(run: ServerRun): void
   /** Called when a stop is written down. */
   stopping(run: ServerRun): void
 }
@@ -228,6 +230,7 @@ export class ServerRun {
       save: async (state: Json) => {
         this.#cancel.signal.throwIfAborted()
         await this.#deps.store.saveSpawnerState(row.id, row.generation, state)
+        this.#deps.saved(this)
       },
       progress: (message) => {
         if (this.#state.kind === 'starting') this.#state.progress.add({ progress: 30, message })

@@ -344,6 +344,7 @@ export class Servers {
       },
       ended: (run, exit, holders) => this.#onEnded(run, exit, holders),
       ready: (run, before) => this.#onReady(run, before),
+      saved: ({ row }) => this.#deps.changes.touchFacts(row.userId),
       stopping: ({ row }) => {
         this.#deps.changes.touchFacts(row.userId)
         this.#deps.events.emit({ kind: 'server-stopping', user: row.userName, server: row.name })

@@ -71,7 +71,8 @@ describe('a user model that was read before', () => {
     const { operator } = test
     writeFileSync(unready, '')
     const starting = operator.startServer('ada')
-    await until('it is starting', async () => (await state())?.pending === 'spawn')
+    await until('its process is noted', async () => ((await state())?.state ?? null) !== null)
+    assert.equal((await state())?.pending, 'spawn')
     await same('ada', 'starting')
     unlinkSync(unready)
     await starting

@@ -207,6 +207,7 @@ async function createWorld(t: TestContext, timeouts: Timeouts) {
           timeouts: { start: 30, http: 30, stop: 30, poll: 0, pollJitter: 0, ...timeouts },
           ended() {},
           ready() {},
+          saved() {},
           stopping() {},
         },
         { row, prefix: '/user/ada/', logFile: '/dev/null', environment: () => ({}), secrets: [] },
