@@ -74,6 +74,7 @@ class ConfigurableHttpProxy implements Proxy {
   #watching: Promise<void> = Promise.resolve()
   /** Whether a restarted proxy still waits for what the hub has to restore. */
   #isTableLost = false
+  #knowsTombstones = true
   /** Ends the pause between two looks at the proxy. */
   #wake: () => void = () => {}
 
@@ -121,11 +122,23 @@ class ConfigurableHttpProxy implements Proxy {
   async bury(routespec: string, reason: BurialReason): Promise<void> {
     await this.#table
     const path = pathOfRoutespec(routespec)
-    const tombstone = { tombstone: { status: 424, reason }, jupyterhub: true }
-    const { status } = await this.#api.send('POST', apiPath(path), tombstone)
-    // An unmodified configurable-http-proxy asks for a target.
-    if (status >= 300) return this.#remove(path)
+    const isBuried = await this.#setTombstone(path, { status: 424, reason })
+    if (!isBuried) return this.#remove(path)
     this.#paths.delete(path)
+  }
+
+  async announce(routespec: string): Promise<void> {
+    await this.#table
+    await this.#setTombstone(pathOfRoutespec(routespec), { status: 503, reason: 'starting' })
+  }
+
+  /** False where the proxy does not know tombstones: an unmodified configurable-http-proxy asks for a target. */
+  async #setTombstone(path: string, tombstone: object): Promise<boolean> {
+    if (!this.#knowsTombstones) return false
+    const body = { tombstone, jupyterhub: true }
+    const { status } = await this.#api.send('POST', apiPath(path), body)
+    if (status === 400) this.#knowsTombstones = false
+    return status < 300
   }
 
   async list(): Promise<readonly ReportedRoute[]> {

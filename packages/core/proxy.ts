@@ -66,6 +66,12 @@ export interface Proxy {
    * of the route ends that. A proxy that turns out not to know it deletes the route.
    */
   bury?(routespec: string, reason: BurialReason): Promise<void>
+  /**
+   * Optional power: a server is on its way there. Until `add` or `bury`, what asks for it by itself is
+   * told to come again, and people who open the address come to the hub. Without effect on a proxy
+   * that turns out not to know it.
+   */
+  announce?(routespec: string): Promise<void>
   /** The table as the proxy has it, only routes that the hub made (data has `jupyterhub`). */
   list(): Promise<readonly ReportedRoute[]>
   /** Makes the hub's routes equal to `routes`: at once where the proxy can, else longest first and `/` last. */
