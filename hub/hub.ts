@@ -244,6 +244,7 @@ async function createRouting(
   const proxy = driver.create(options, {
     bindUrl: config.hub.bindUrl,
     errorTarget: `${urls.connectOrigin}${urls.hubPrefix}error`,
+    stoppedStatus: config.hub.useLegacyStoppedServerStatusCode ? 503 : 424,
     authToken: secrets.proxyToken,
     env,
     saved: await processes.load('proxy'),

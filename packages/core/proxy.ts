@@ -26,6 +26,8 @@ export interface ProxyContext {
   readonly bindUrl: URL
   /** Page server for errors: the proxy asks `<errorTarget>/<code>?url=`. */
   readonly errorTarget: string
+  /** What is answered for a server that was buried. Default: 424. */
+  readonly stoppedStatus?: number
   /** At least 32 random bytes, hex. Goes to the proxy by its environment, never by argv. */
   readonly authToken: string
   /** Base environment for a proxy process: PATH and locale, no secrets. */
