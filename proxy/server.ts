@@ -192,7 +192,7 @@ export class Front {
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
     if (request.url === '/_chp_healthz') return answerHealthy(response)
-    const visit = this.#traffic.begin(request)
+    const visit = this.#traffic.begin(request, 'requests_web')
     const found = this.#enter(request)
     this.#count(request, response, () => {
       if (found.kind === 'found') found.leave?.()
@@ -221,7 +221,7 @@ export class Front {
     // What follows an unanswered request on the same connection cannot take that connection over.
     if ((this.#unanswered.get(socket)?.count ?? 0) > 0) return void socket.destroy()
     if (!isWebSocketHandshake(request)) return serveAsPlain(this.server, request, socket, early)
-    const visit = this.#traffic.begin(request)
+    const visit = this.#traffic.begin(request, 'requests_ws')
     const found = this.#enter(request)
     let status = 101
     const refuse = (refused: Refused) => {

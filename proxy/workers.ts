@@ -6,6 +6,7 @@ import { type Address, CannotListen } from './listeners.ts'
 import type { Log } from './log.ts'
 import { type MetricSnapshot, Metrics } from './metrics.ts'
 import type { RouteChange, Routes } from './routes.ts'
+import { ProcessMetrics } from './process-metrics.ts'
 import { openRouteFile } from './route-file.ts'
 import { Front, type RunningProxy } from './server.ts'
 import type { ProxySettings } from './settings.ts'
@@ -96,10 +97,12 @@ export async function runWorker(
   for (const certificate of front.certificates) certificate.watch(watching.signal)
   const tell = (news: News) => void worker.send(news)
   let reportedAt = 0
-  const report = (): Report => {
+  const own = settings.metricsBind && new ProcessMetrics()
+  const report = async (): Promise<Report> => {
     const since = reportedAt
     reportedAt = Date.now()
-    return { activity: activitySince(front.routes, since), metrics: metrics.snapshot() }
+    const activity = activitySince(front.routes, since)
+    return { activity, metrics: { ...metrics.snapshot(), ...(await own?.snapshot()) } }
   }
   const begin = async ({ table, hasTable }: Order & { kind: 'begin' }) => {
     if (hasTable) front.routes.apply(table)
@@ -115,7 +118,7 @@ export async function runWorker(
         front.routes.apply(order.change)
         tell({ kind: 'done', id: order.id })
       } else if (order.kind === 'report') {
-        tell({ kind: 'done', id: order.id, report: report() })
+        void report().then((given) => tell({ kind: 'done', id: order.id, report: given }))
       } else if (order.kind === 'reload') {
         for (const certificate of front.certificates) certificate.refresh()
         accessLog?.reopen()
