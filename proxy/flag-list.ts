@@ -67,6 +67,18 @@ export const flags = {
     value: 'MS',
     help: 'keep idle client connections for so long (default: 5000)',
   },
+  'header-timeout': {
+    value: 'MS',
+    help: 'end clients that take longer for the head of a request or a TLS handshake (default: 20000)',
+  },
+  'upload-timeout': {
+    value: 'MS',
+    help: 'end clients that are silent for so long within the body of a request (default: 120000)',
+  },
+  'websocket-timeout': {
+    value: 'MS',
+    help: 'end WebSockets that are silent for so long both ways (default: never)',
+  },
   'trusted-proxies': {
     value: 'LIST',
     multiple: true,
@@ -82,9 +94,18 @@ export const flags = {
     help: 'how long requests may go on after SIGTERM (default: 1500)',
   },
   'access-log': { value: 'FILE', help: 'one line of JSON per request, "-" for standard output' },
-  'client-concurrency': { value: 'N', help: 'requests of one client address at once' },
-  'client-rate': { value: 'N', help: 'requests of one client address per second' },
-  'route-concurrency': { value: 'N', help: 'requests of one route at once' },
+  'client-concurrency': {
+    value: 'N',
+    help: 'requests of one client address at once, counted by each worker',
+  },
+  'client-rate': {
+    value: 'N',
+    help: 'requests of one client address per second, counted by each worker',
+  },
+  'route-concurrency': {
+    value: 'N',
+    help: 'requests of one route at once, counted by each worker',
+  },
   version: { short: 'V', help: 'print the version' },
   help: { short: 'h', help: 'print this help' },
 } as const satisfies Record<string, Flag>

@@ -40,8 +40,7 @@ export interface RunningProxy {
 }
 
 const maxHeadBytes = 64 * 1024
-const headersTimeout = 20_000
-const checkingInterval = 5_000
+const longestChecking = 5_000
 const keepAliveProbe = 30_000
 const connectTimeout = 15_000
 /** Jupyter servers answer a handshake only once the kernel does, for which they wait 60 s. */
@@ -163,13 +162,16 @@ export class Front {
   }
 
   #createServer(certificate: Certificate | null): http.Server {
-    const { timeout, keepAliveTimeout, publicTls } = this.#settings
+    const { timeout, keepAliveTimeout, headerTimeout, publicTls } = this.#settings
     const options: http.ServerOptions = {
       maxHeaderSize: maxHeadBytes,
-      headersTimeout,
+      headersTimeout: headerTimeout,
       requestTimeout: 0,
       keepAliveTimeout,
-      connectionsCheckingInterval: checkingInterval,
+      connectionsCheckingInterval: Math.min(
+        longestChecking,
+        Math.ceil(headerTimeout / 4) || Infinity,
+      ),
       keepAlive: true,
       keepAliveInitialDelay: keepAliveProbe,
       noDelay: true,
@@ -209,6 +211,7 @@ export class Front {
       response,
       route,
       head: this.#headFor(request, found, false),
+      uploadTimeout: this.#settings.uploadTimeout,
       ...(this.#rewritesLocation && {
         rewrite: (headers: string[], status: number) =>
           rewriteLocation(headers, status, route.target.host, request.headers.host, this.#settings),
@@ -245,6 +248,7 @@ export class Front {
       early,
       route: found.route,
       head: this.#headFor(request, found, true),
+      silence: this.#settings.webSocketTimeout,
       failed: (failure) => refuse(this.#blame(found, failure)),
     })
   }

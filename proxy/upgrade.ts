@@ -20,6 +20,8 @@ export interface UpgradeForwarding {
   readonly early: Buffer
   readonly route: Route
   readonly head: TargetRequest
+  /** How long the open WebSocket may be silent both ways, in milliseconds; 0 for ever. */
+  readonly silence: number
   /** Called at most once, before anything was sent to the client: the callee answers and ends the socket. */
   readonly failed: (failure: TargetFailure) => void
 }
@@ -81,8 +83,9 @@ class ForwardedUpgrade implements TargetEvents {
   }
 
   upgraded(answer: TargetAnswer, target: Duplex, first: Buffer): void {
-    const { socket, route } = this.#forwarding
+    const { socket, route, silence } = this.#forwarding
     this.#release()
+    if (silence > 0 && socket instanceof Socket) socket.setTimeout(silence, () => socket.destroy())
     target.on('error', ignore)
     keepAlive(target)
     const relayed = relayedHeaders(answer.headers, answer.status)
