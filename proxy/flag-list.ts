@@ -88,7 +88,10 @@ export const flags = {
     help: 'answer 503 until the first route has been set; needs CONFIGPROXY_AUTH_TOKEN',
   },
   workers: { value: 'N', help: 'processes that serve the public side, "auto" for one per core' },
-  'persist-routes': { value: 'FILE', help: 'keep the routes over a restart (default: forget)' },
+  'persist-routes': {
+    value: 'FILE',
+    help: 'keep the routes and their activity over a restart (default: forget)',
+  },
   'drain-timeout': {
     value: 'MS',
     help: 'how long requests may go on after SIGTERM (default: 1500)',

@@ -69,6 +69,11 @@ export class Route {
     if (at > this.#activity.at) this.#activity.at = at
   }
 
+  /** Takes up what is known from before a restart, earlier than anything since. */
+  resumeActivity(at: number): void {
+    this.#activity.at = at
+  }
+
   /** Ends idle connections. Exchanges under way go on to their end. */
   close(): void {
     this.#isClosed = true

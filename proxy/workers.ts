@@ -72,6 +72,7 @@ export async function startWorkers(settings: ProxySettings, log: Log): Promise<R
     }
     const close = async (grace: number) => {
       watching.abort()
+      if (file) await crew.gather()
       await Promise.all([crew.close(grace), control.close(grace)])
       await file?.close()
     }
