@@ -5,7 +5,8 @@ import { type Socket, connect } from 'node:net'
 export type Traffic =
   | { kind: 'get'; port: number; path: string; connections: number; seconds: number }
   | { kind: 'up'; port: number; bytes: number }
-  | { kind: 'open'; port: number; count: number }
+  | { kind: 'open'; port: number; path?: string; count: number }
+  | { kind: 'reopen'; port: number; path: string; count: number }
   | { kind: 'close' }
   | { kind: 'echo'; port: number; connections: number; bytes: number; seconds: number }
   | { kind: 'abort'; port: number; count: number }
@@ -57,6 +58,8 @@ function run(plan: Traffic): Promise<Done> {
       return up(plan)
     case 'open':
       return open(plan)
+    case 'reopen':
+      return reopen(plan)
     case 'close':
       return close()
     case 'echo':
@@ -125,17 +128,36 @@ async function up({ port, bytes }: Traffic & { kind: 'up' }): Promise<Done> {
   return { count: 1 }
 }
 
-async function open({ port, count }: Traffic & { kind: 'open' }): Promise<Done> {
+async function open({ port, path, count }: Traffic & { kind: 'open' }): Promise<Done> {
   for (let i = 0; i < count; i += 50) {
     held.push(
-      ...(await Promise.all(Array.from({ length: Math.min(50, count - i) }, () => shake(port)))),
+      ...(await Promise.all(
+        Array.from({ length: Math.min(50, count - i) }, () => shake(port, path)),
+      )),
     )
   }
   return { count }
 }
 
+/** Handshakes that are refused, one after the other on 8 connections at once, as tabs that come again. */
+async function reopen({ port, path, count }: Traffic & { kind: 'reopen' }): Promise<Done> {
+  let left = count
+  const loop = async (): Promise<void> => {
+    while (left > 0) {
+      left -= 1
+      const socket = await opened(port)
+      const closed = once(socket, 'close')
+      socket.write(`GET ${path} HTTP/1.1\r\n${upgrade}\r\n${headers}\r\n\r\n`)
+      socket.resume()
+      await closed
+    }
+  }
+  await Promise.all(Array.from({ length: 8 }, loop))
+  return { count }
+}
+
 async function close(): Promise<Done> {
-  const sockets = held.splice(0)
+  const sockets = held.splice(0).filter((socket) => !socket.closed)
   await Promise.all(
     sockets.map((socket) => {
       const closed = once(socket, 'close')
@@ -195,9 +217,9 @@ async function abort({ port, count }: Traffic & { kind: 'abort' }): Promise<Done
   return { count }
 }
 
-async function shake(port: number): Promise<Socket> {
+async function shake(port: number, path = '/ws'): Promise<Socket> {
   const socket = await opened(port)
-  socket.write(`GET /ws HTTP/1.1\r\n${upgrade}\r\n${headers}\r\n\r\n`)
+  socket.write(`GET ${path} HTTP/1.1\r\n${upgrade}\r\n${headers}\r\n\r\n`)
   const [head] = (await once(socket, 'data')) as [Buffer]
   if (!head.toString('latin1').startsWith('HTTP/1.1 101 '))
     throw new Error(`no handshake: ${head.toString()}`)
