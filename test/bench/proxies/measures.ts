@@ -1,30 +1,14 @@
-import { readdirSync, readlinkSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../../support/until.ts'
 import { cpuOf, memoryOf } from '../process-figures.ts'
-import type { Figure, Unit } from '../subject.ts'
-import type { Helpers } from './helpers.ts'
-import { type BenchProxy, token } from './proxies.ts'
+import type { Figure } from '../subject.ts'
+import { type Measure, type ProxyBench, figure, socketsOf } from './measure.ts'
+import { token } from './proxies.ts'
+import { changeRoutes, tabs } from './tabs.ts'
 import type { Traffic, TrafficResult } from './traffic.ts'
 
-export interface ProxyBench {
-  readonly proxy: BenchProxy
-  readonly helpers: Helpers
-  readonly isQuick: boolean
-}
-
-/** One kind of thing that is measured about a proxy. Run in turns, each `rounds` times. */
-export interface Measure {
-  readonly name: string
-  /** Only one round for what changes the proxy for good. */
-  readonly isRepeatable: boolean
-  run(bench: ProxyBench): Promise<readonly Figure[]>
-}
-
 const mebibyte = 1024 * 1024
-
-const figure = (label: string, value: number, unit: Unit): Figure => ({ label, value, unit })
 
 /** What `plan` costs the proxy, in milliseconds of its CPU. */
 async function costOf(
@@ -179,50 +163,6 @@ const routes: Measure = {
   },
 }
 
-/** Tabs that nobody closes: WebSockets to servers of which half die, and then go on asking. */
-const tabs: Measure = {
-  name: 'tabs',
-  isRepeatable: false,
-  async run({ proxy, helpers, isQuick }) {
-    const { api, port, pid } = proxy
-    if (api === null) return []
-    const doomed = await helpers.doomedTarget()
-    const count = isQuick ? 500 : 2_000
-    const paths = ['/tabs/alive', '/tabs/doomed'] as const
-    try {
-      await addRoute(api, paths[0], helpers.target)
-      await addRoute(api, paths[1], doomed.target)
-      for (const path of paths) await helpers.send({ kind: 'open', port, path, count: 50 })
-      await helpers.send({ kind: 'close' })
-      await sleep(1_000)
-      const [sockets, { rss }] = [socketsOf(pid), memoryOf(pid)]
-      for (const path of paths) await helpers.send({ kind: 'open', port, path, count: count / 2 })
-      await doomed.stop()
-      const before = cpuOf(pid)
-      const again = { kind: 'reopen', port, path: paths[1], count: count / 2 } as const
-      const { count: refused } = await helpers.send(again)
-      const each = ((cpuOf(pid) - before) * 1000) / refused
-      const left = sockets + count
-      await until('its sockets are closed', () => socketsOf(pid) <= left, 10_000).catch(() => {})
-      const label = `${count} WebSockets, half of the targets killed`
-      const figures = [
-        figure(`${label}: sockets beyond those of the others`, socketsOf(pid) - left, 'count'),
-        figure(`${label}: Rss more than before`, memoryOf(pid).rss - rss, 'MiB'),
-        figure(`${label}: CPU for each that asks again`, each, 'us'),
-      ]
-      await helpers.send({ kind: 'close' })
-      await until('all are closed', () => socketsOf(pid) <= sockets, 10_000).catch(() => {})
-      return [
-        ...figures,
-        figure(`${label}: sockets after all are closed`, socketsOf(pid) - sockets, 'count'),
-      ]
-    } finally {
-      await doomed.stop()
-      for (const path of paths) await call(api, 'DELETE', `${api.pathname}${path}`)
-    }
-  },
-}
-
 /** In the order in which they are made: memory first, the many routes last. */
 export const measures: readonly Measure[] = [idle, small, echo, bulk, held, aborted, tabs, routes]
 
@@ -240,30 +180,6 @@ async function addRoutes(api: URL, target: URL, from: number, to: number): Promi
     }
   }
   await Promise.all(Array.from({ length: 8 }, add))
-}
-
-async function addRoute(api: URL, path: string, target: URL): Promise<void> {
-  const body = JSON.stringify({ target: target.origin, jupyterhub: true })
-  const status = await call(api, 'POST', `${api.pathname}${path}`, body)
-  if (status !== 201) throw new Error(`${path} was not added: ${status}`)
-}
-
-/** Adds new routes, at most 200 a second, as a class that logs in. Returns how many. */
-async function changeRoutes(
-  api: URL,
-  target: URL,
-  { known, seconds }: { readonly known: number; readonly seconds: number },
-): Promise<number> {
-  const deadline = performance.now() + seconds * 1000
-  let count = 0
-  while (performance.now() < deadline) {
-    await Promise.all(
-      [0, 1, 2, 3].map((i) => addRoute(api, `/user/ada-${known + count + i}`, target)),
-    )
-    count += 4
-    await sleep(20)
-  }
-  return count
 }
 
 async function listRoutes(api: URL, times: number): Promise<void> {
@@ -286,17 +202,4 @@ function call(api: URL, method: string, path: string, body?: string): Promise<nu
     asked.once('error', reject)
     asked.end(body)
   })
-}
-
-function socketsOf(pid: number): number {
-  const folder = `/proc/${pid}/fd`
-  let count = 0
-  for (const name of readdirSync(folder)) {
-    try {
-      if (readlinkSync(`${folder}/${name}`).startsWith('socket:')) count += 1
-    } catch {
-      // Closed in the meantime.
-    }
-  }
-  return count
 }
