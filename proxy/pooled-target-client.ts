@@ -51,6 +51,8 @@ class Pool implements TargetPool, ConnectionOwner {
   #idle: TargetConnection[] = []
   readonly #active = new Set<TargetConnection>()
   #isClosed = false
+  /** How the latest connection was made, with the session that came of it. */
+  #resumable: TargetTls = {}
 
   constructor(
     target: Target,
@@ -98,6 +100,10 @@ class Pool implements TargetPool, ConnectionOwner {
     if (at >= 0) this.#idle.splice(at, 1)
   }
 
+  learned(tls: TargetTls): void {
+    this.#resumable = tls
+  }
+
   #takeIdle(): TargetConnection | null {
     const connection = this.#idle.pop()
     if (!connection) return null
@@ -111,7 +117,10 @@ class Pool implements TargetPool, ConnectionOwner {
 
   #connect(isUpgrade: boolean): TargetConnection {
     const target = this.#target
-    const tls = target.secure ? this.#tls() : {}
+    const now = target.secure ? this.#tls() : {}
+    // A session holds what was found of the target's certificate by the rules of then.
+    const tls =
+      now.secureContext === this.#resumable.secureContext ? { ...this.#resumable, ...now } : now
     return new TargetConnection({ target, tls, timeouts: this.#timeouts, owner: this }, isUpgrade)
   }
 }

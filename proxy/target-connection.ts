@@ -26,6 +26,8 @@ export interface TargetTls {
   readonly secureContext?: SecureContext
   /** False accepts any certificate. Default: true. */
   readonly rejectUnauthorized?: boolean
+  /** Of an earlier connection to the same target: saves both sides most of the handshake. */
+  readonly session?: Buffer
 }
 
 /** Whom a connection tells what becomes of it. */
@@ -34,6 +36,8 @@ export interface ConnectionOwner {
   released(connection: TargetConnection): void
   /** It carries nothing any more. Called once, also after `released`. */
   gone(connection: TargetConnection): void
+  /** How the connection was made, with a session that the next one may resume. */
+  learned(tls: TargetTls): void
 }
 
 export interface ConnectionPlan {
@@ -74,6 +78,9 @@ export class TargetConnection implements AnswerSink {
       ? connectTls(tlsOptions(target, tls))
       : connect(isUpgrade ? plainOptions(target) : { ...plainOptions(target), ...this.#onRead() })
     const socket = this.#socket
+    if (target.secure) {
+      socket.once('session', (session: Buffer) => plan.owner.learned({ ...tls, session }))
+    }
     if (target.secure) socket.setNoDelay(true).setKeepAlive(true, keepAliveProbe)
     if (target.secure || isUpgrade) socket.on('data', this.#read)
     socket.on('error', this.#lost)
