@@ -65,9 +65,9 @@ class Pool implements TargetPool, ConnectionOwner {
   }
 
   send(request: TargetRequest, events: TargetEvents): TargetExchange {
-    if (request.isUpgrade) return this.#connect(true).send(request, events)
+    if (request.isUpgrade) return this.#connect().send(request, events)
     if (this.#active.size >= maxActive) return refuse(events)
-    const connection = this.#takeIdle() ?? this.#connect(false)
+    const connection = this.#takeIdle() ?? this.#connect()
     this.#active.add(connection)
     return connection.send(request, events)
   }
@@ -109,10 +109,10 @@ class Pool implements TargetPool, ConnectionOwner {
     return null
   }
 
-  #connect(isUpgrade: boolean): TargetConnection {
+  #connect(): TargetConnection {
     const target = this.#target
     const tls = target.secure ? this.#tls() : {}
-    return new TargetConnection({ target, tls, timeouts: this.#timeouts, owner: this }, isUpgrade)
+    return new TargetConnection({ target, tls, timeouts: this.#timeouts, owner: this })
   }
 }
 
