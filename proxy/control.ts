@@ -13,8 +13,8 @@ export interface ControlOptions {
   readonly settings: ProxySettings
   readonly routes: Routes
   readonly metrics: Metrics
-  /** Resolves when a change has reached everybody who has to know. */
-  readonly published: (change: RouteChange) => Promise<void>
+  /** Resolves when a change has reached everybody who has to know; undefined when nobody has. */
+  readonly published: (change: RouteChange) => Promise<void> | undefined
   /** Resolves when `routes` knows the activity of now; returns what other processes have counted. */
   readonly gather: () => Promise<readonly MetricSnapshot[]>
   /** Those of the public side and towards targets. */

@@ -67,9 +67,9 @@ class Pool implements TargetPool, ConnectionOwner {
   }
 
   send(request: TargetRequest, events: TargetEvents): TargetExchange {
-    if (request.isUpgrade) return this.#connect(true).send(request, events)
+    if (request.isUpgrade) return this.#connect().send(request, events)
     if (this.#active.size >= maxActive) return refuse(events)
-    const connection = this.#takeIdle() ?? this.#connect(false)
+    const connection = this.#takeIdle() ?? this.#connect()
     this.#active.add(connection)
     return connection.send(request, events)
   }
@@ -115,13 +115,13 @@ class Pool implements TargetPool, ConnectionOwner {
     return null
   }
 
-  #connect(isUpgrade: boolean): TargetConnection {
+  #connect(): TargetConnection {
     const target = this.#target
     const now = target.secure ? this.#tls() : {}
     // A session holds what was found of the target's certificate by the rules of then.
     const tls =
       now.secureContext === this.#resumable.secureContext ? { ...this.#resumable, ...now } : now
-    return new TargetConnection({ target, tls, timeouts: this.#timeouts, owner: this }, isUpgrade)
+    return new TargetConnection({ target, tls, timeouts: this.#timeouts, owner: this })
   }
 }
 

@@ -64,7 +64,7 @@ export async function startProxy(
     routes,
     metrics,
     certificates,
-    published: async (change) => file?.append(change),
+    published: (change) => file?.append(change),
     gather: async () => [],
     log,
   })

@@ -1,4 +1,4 @@
-import { Agent, request } from 'node:http'
+import { Agent, get } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../../support/until.ts'
 import { cpuOf, memoryOf } from '../process-figures.ts'
@@ -132,7 +132,7 @@ const routes: Measure = {
     for (const count of isQuick ? [10, 1_000, 10_000] : [10, 1_000, 100_000]) {
       const began = performance.now()
       const before = cpuOf(proxy.pid)
-      await addRoutes(api, helpers.target, added, count)
+      await addRoutes(bench, api, added, count)
       const seconds = (performance.now() - began) / 1000
       const each = ((cpuOf(proxy.pid) - before) * 1000) / (count - added)
       if (count >= 1_000) {
@@ -166,40 +166,25 @@ const routes: Measure = {
 /** In the order in which they are made: memory first, the many routes last. */
 export const measures: readonly Measure[] = [idle, small, echo, bulk, held, aborted, tabs, routes]
 
-const agent = new Agent({ keepAlive: true, maxSockets: 8 })
+const agent = new Agent({ keepAlive: true })
 
-async function addRoutes(api: URL, target: URL, from: number, to: number): Promise<void> {
-  let next = from
-  const body = JSON.stringify({ target: target.origin, user: 'ada', jupyterhub: true })
-  const add = async (): Promise<void> => {
-    while (next < to) {
-      const path = `${api.pathname}/user/ada-${next}`
-      next += 1
-      const status = await call(api, 'POST', path, body)
-      if (status !== 201) throw new Error(`${path} was not added: ${status}`)
-    }
-  }
-  await Promise.all(Array.from({ length: 8 }, add))
+async function addRoutes({ helpers }: ProxyBench, api: URL, from: number, to: number) {
+  const { port, pathname } = api
+  const body = JSON.stringify({ target: helpers.target.origin, user: 'ada', jupyterhub: true })
+  const path = `${pathname}/user/ada`
+  await helpers.send({ kind: 'add', port: Number(port), path, token, body, from, to })
 }
 
 async function listRoutes(api: URL, times: number): Promise<void> {
   for (let i = 0; i < times; i += 1) {
-    await call(api, 'GET', api.pathname)
+    await list(api)
     await sleep(500)
   }
 }
 
-function call(api: URL, method: string, path: string, body?: string): Promise<number> {
-  const headers = {
-    authorization: `token ${token}`,
-    'content-length': Buffer.byteLength(body ?? ''),
-  }
-  const options = { agent, host: api.hostname, port: api.port, method, path, headers }
+function list(api: URL): Promise<void> {
+  const options = { agent, headers: { authorization: `token ${token}` } }
   return new Promise((resolve, reject) => {
-    const asked = request(options, (answer) => {
-      answer.resume().once('end', () => resolve(answer.statusCode ?? 0))
-    })
-    asked.once('error', reject)
-    asked.end(body)
+    get(api, options, (answer) => void answer.resume().once('end', resolve)).once('error', reject)
   })
 }
