@@ -1,45 +1,74 @@
+import type { IncomingMessage, RequestListener } from 'node:http'
 import { join } from 'node:path'
 import express, { type Express, type Request, type RequestHandler, type Router } from 'express'
-import { HubError } from '../packages/core/errors.ts'
 import type { Authenticator } from '../packages/core/authenticator.ts'
 import { packageRoot } from '../packages/process/index.ts'
-import { apiErrors } from './api/errors.ts'
-import { createGuard } from './api/handlers.ts'
-import { health, hubApi, type HubControl, type HubInfo } from './api/hub.ts'
-import { oauthApi } from './api/oauth.ts'
-import { serversApi } from './api/servers.ts'
-import { tokensApi } from './api/tokens.ts'
-import { usersApi } from './api/users.ts'
+import { type AnswerLog, urlOf } from './access-log.ts'
+import { type Api, createApi } from './api/dispatch.ts'
+import type { Endpoint } from './api/endpoint.ts'
+import { explainEndpoints } from './api/explain.ts'
+import { eventEndpoints } from './api/events.ts'
+import { groupEndpoints } from './api/groups.ts'
+import { authorizationEndpoints } from './api/authorizations.ts'
+import { checkHealth, hubEndpoints, type HubControl, type HubInfo } from './api/hub.ts'
+import { metricsEndpoints } from './api/metrics.ts'
+import { oauthEndpoints } from './api/oauth.ts'
+import { withDocument } from './api/openapi.ts'
+import { serverEndpoints } from './api/servers.ts'
+import { shareEndpoints } from './api/shares.ts'
+import { serviceEndpoints } from './api/services.ts'
+import { tokenEndpoints } from './api/tokens.ts'
+import { userEndpoints } from './api/users.ts'
 import type { HubOptions } from './config.ts'
 import type { Access } from './domain/access.ts'
 import type { Activity } from './domain/activity.ts'
+import type { Changes } from './domain/changes.ts'
+import type { Explanations } from './domain/explanations.ts'
+import type { EventFeed } from './domain/event-feed.ts'
+import type { Groups } from './domain/groups.ts'
 import type { Login } from './domain/login.ts'
 import type { OauthProvider } from './domain/oauth-provider.ts'
 import type { Routes } from './domain/routes.ts'
 import type { Servers } from './domain/servers.ts'
+import type { Services } from './domain/services.ts'
+import type { ShareCodes, Shares } from './domain/shares.ts'
 import type { Tokens } from './domain/tokens.ts'
 import type { HubUrls } from './domain/urls.ts'
 import type { Users } from './domain/users.ts'
+import { type HostCheck, hostCheck } from './host-check.ts'
 import type { Log } from './log.ts'
+import type { Metrics } from './metrics.ts'
+import { acceptSharePage } from './pages/accept-share.ts'
+import { apiDocsPage } from './pages/api-docs.ts'
 import { errorTarget, notFound, pageErrors } from './pages/errors.ts'
+import { homePage } from './pages/home.ts'
 import { loginPages } from './pages/login.ts'
+import { metricsPage } from './pages/metrics.ts'
 import { oauthConsentPages } from './pages/oauth-consent.ts'
 import { createPages } from './pages/page.ts'
 import type { Render } from './pages/render.ts'
-import { serverPages, userServerPages } from './pages/servers.ts'
+import { serverPages } from './pages/servers.ts'
+import { userServerPages } from './pages/user-servers.ts'
 import { contextOf, type Requests } from './request.ts'
-import { apiHeaders, pageHeaders } from './response-headers.ts'
+import { pageHeaders } from './response-headers.ts'
 import { strictRouter, strictRouters } from './router.ts'
 
 /** Everything the routers speak to. */
 export interface AppParts {
   readonly access: Access
   readonly activity: Activity
+  /** Told of every answer of the hub. */
+  readonly answered: AnswerLog
   readonly authenticator: Authenticator
+  readonly changes: Changes
   readonly control: HubControl
+  readonly explanations: Explanations
+  readonly feed: EventFeed
+  readonly groups: Groups
   readonly info: HubInfo
   readonly log: Log
   readonly login: Login
+  readonly metrics: Metrics
   readonly options: HubOptions & { readonly admitsNobody: boolean }
   readonly provider: OauthProvider
   /** Hosts that browsers may use, or null when any will do. */
@@ -48,37 +77,81 @@ export interface AppParts {
   readonly requests: Requests
   readonly routes: Routes
   readonly servers: Servers
+  readonly services: Services
+  readonly shares: Shares
+  readonly shareCodes: ShareCodes
   readonly tokens: Tokens
   readonly urls: HubUrls
   readonly users: Users
 }
 
-/** The hub's web application: middleware and routers in order. */
-export function createApp(parts: AppParts): Express {
+/** The hub's web application: the REST API by itself, and Express for everything that people see. */
+export interface HubApp {
+  readonly handle: RequestListener
+  readonly pages: Express
+}
+
+/** Requests that are plainly for the API go straight to it; all others walk through the middleware. */
+export function createApp(parts: AppParts): HubApp {
+  const checkHost = hostCheck(parts)
+  const endpoints = endpointsOf(parts)
+  const api = createApi({ ...parts, checkHost, endpoints })
+  const pages = createPageApp(parts, { api, endpoints, checkHost })
+  const prefix = `${parts.urls.hubPrefix}api`
+  return {
+    pages,
+    handle(req, res) {
+      const path = pathBelow(prefix, req.url ?? '')
+      if (path === null || isPage(path)) pages(req, res)
+      else void api.handle(req, res, path)
+    },
+  }
+}
+
+/** The REST API alone, for the hub's own unix socket; always at `/hub/api`. */
+export function createSocketApp(parts: AppParts): RequestListener {
+  const api = createApi({ ...parts, checkHost: () => {}, endpoints: endpointsOf(parts) })
+  return (req, res) =>
+    void api.handle(req, res, pathBelow('/hub/api', req.url ?? '') ?? '/outside-the-api')
+}
+
+function createPageApp(parts: AppParts, deps: PageAppDeps): Express {
   const { requests, urls, log } = parts
+  const { api, endpoints, checkHost } = deps
   const pages = createPages(parts)
   const app = strictApp()
   app.use(pageHeaders(urls), withinBase(urls.baseUrl))
-  app.use(requests.middleware, accessLog(log), checkHost(parts))
+  app.use(requests.middleware)
+  const formBody = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 200 })
+  app.use('/hub/api', consent(parts, pages, formBody))
+  app.use('/hub/api', (req, res) => api.handle(req, res, pathOf(req.url)))
+  app.use(answers(parts.answered), (req, _res, next) => {
+    checkHost(req, req.path)
+    next()
+  })
   app.use('/hub/static', staticFiles())
   app.get('/hub/logo', (_req, res) => res.sendFile(join(assets(), 'logo.svg')))
   app.get('/hub/favicon.ico', (_req, res) => res.sendFile(join(assets(), 'favicon.svg')))
-  app.get('/hub/health', health(parts.control))
-
-  const formBody = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 200 })
-  app.use('/hub/api', consent(parts, pages, formBody))
-  app.use('/hub/api', apiApp(parts))
+  app.get('/hub/health', async (req, res) => {
+    await checkHealth(parts.control, 'ready' in req.query)
+    res.type('text/html').end()
+  })
+  const { authenticatePrometheus } = parts.options
+  app.get('/hub/metrics', metricsPage({ ...parts, authenticatePrometheus }))
   app.use(
     '/hub',
     errorTarget(pages, parts.servers),
-    userServerPages({ ...parts, pages, stoppedStatus: stoppedStatus(parts) }),
+    userServerPages({ ...parts, ...redirection(parts), pages }),
   )
   app.use(
     '/hub',
     formBody,
     strictRouters(
       loginPages({ ...parts, pages, cookies: requests.cookies }),
+      homePage({ ...parts, pages }),
       serverPages({ ...parts, pages }),
+      acceptSharePage({ ...parts, pages }),
+      apiDocsPage(pages, endpoints),
     ),
   )
   app.get('/hub', (_req, res) => res.redirect(301, urls.hubPrefix))
@@ -86,7 +159,10 @@ export function createApp(parts: AppParts): Express {
     const caller = await pages.loggedIn(req, res)
     if (caller) res.redirect(`${urls.hubPrefix}login`)
   })
-  app.post('/hub/security/csp-report', (_req, res) => void res.status(204).end())
+  app.post('/hub/security/csp-report', (_req, res) => {
+    parts.metrics.cspReported()
+    res.status(204).end()
+  })
   app.use('/hub', notFound(pages))
   app.get('/{*path}', (req, res) => {
     res.redirect(`${urls.hubPrefix}${req.originalUrl.slice(urls.baseUrl.length)}`)
@@ -95,42 +171,45 @@ export function createApp(parts: AppParts): Express {
   return app
 }
 
-/** The REST API alone, for the hub's own unix socket; always at `/hub/api`. */
-export function createSocketApp(parts: AppParts): Express {
-  const app = strictApp()
-  app.use(parts.requests.middleware)
-  app.use('/hub/api', apiApp(parts))
-  app.use(apiErrors(parts.log))
-  return app
+interface PageAppDeps {
+  readonly api: Api
+  readonly endpoints: readonly Endpoint[]
+  readonly checkHost: HostCheck
 }
 
-/** Routers rather than apps: each app on the way would change the prototypes of every request and response. */
-function apiApp(parts: AppParts): Router {
-  const { access, requests, urls, options, log } = parts
-  const guard = createGuard(access, requests.xsrf)
+function endpointsOf(parts: AppParts): readonly Endpoint[] {
+  const { options } = parts
   const pages = { default: options.apiPageDefaultLimit, max: options.apiPageMaxLimit }
-  const api = strictRouter()
-  api.use(apiHeaders(urls))
-  api.options('/{*path}', (_req, res) => void res.status(200).end())
-  api.use(express.text({ type: () => true, limit: '1mb' }))
-  api.use(
-    strictRouters(
-      usersApi({ ...parts, guard, pages }),
-      serversApi({
-        ...parts,
-        guard,
-        slow: { spawn: options.slowSpawnTimeout, stop: options.slowStopTimeout },
-      }),
-      tokensApi({ ...parts, guard }),
-      oauthApi(parts),
-      hubApi({ ...parts, guard, pages }),
-    ),
-  )
-  api.use((req) => {
-    throw new HubError('not_found', `there is no ${req.method} ${loggedPath(req).slice(0, 200)}`)
-  })
-  api.use(apiErrors(log))
-  return api
+  const slow = { spawn: options.slowSpawnTimeout, stop: options.slowStopTimeout }
+  return withDocument([
+    ...userEndpoints({ ...parts, pages }),
+    ...serverEndpoints({ ...parts, slow }),
+    ...shareEndpoints({ ...parts, pages }),
+    ...authorizationEndpoints(parts),
+    ...serviceEndpoints(parts),
+    ...tokenEndpoints(parts),
+    ...groupEndpoints({ ...parts, pages }),
+    ...explainEndpoints(parts),
+    ...eventEndpoints(parts),
+    ...metricsEndpoints({ ...parts, ...options }),
+    ...oauthEndpoints(parts),
+    ...hubEndpoints({ ...parts, pages }),
+  ])
+}
+
+/** What lies under the API's path but is a page. */
+const isPage = (path: string): boolean => path === '/oauth2/authorize'
+
+/** The path below `prefix`, without the query; null when the url lies elsewhere. */
+function pathBelow(prefix: string, url: string): string | null {
+  if (!url.startsWith(prefix)) return null
+  const path = pathOf(url).slice(prefix.length)
+  return path === '' || path.startsWith('/') ? path : null
+}
+
+function pathOf(url: string): string {
+  const end = url.indexOf('?')
+  return end < 0 ? url : url.slice(0, end)
 }
 
 /** The authorize endpoint lies under the API's path but is a page. */
@@ -155,8 +234,12 @@ function strictApp(): Express {
   return app
 }
 
-function stoppedStatus({ options }: AppParts): 424 | 503 {
-  return options.useLegacyStoppedServerStatusCode ? 503 : 424
+/** How requests for servers that do not run are answered, and where `/user-redirect/` leads. */
+function redirection({ options }: AppParts) {
+  return {
+    stoppedStatus: options.useLegacyStoppedServerStatusCode ? (503 as const) : (424 as const),
+    defaultServerName: options.allowNamedServers ? options.defaultServerName : '',
+  }
 }
 
 /** Takes the base url off the path, however it is percent-encoded; what lies outside does not exist. */
@@ -194,57 +277,21 @@ function decoded(segment: string | undefined): string | null {
   }
 }
 
-/**
- * Refuses a host this hub does not answer to, so that no other name can be pointed at it (DNS
- * rebinding). Servers and the proxy, which come without `X-Forwarded-Host`, may use any name when
- * only the public url is known.
- */
-function checkHost({ hosts, urls }: AppParts): RequestHandler {
-  const { publicUrl } = urls
-  return (req, _res, next) => {
-    if (/^\/hub\/(?:api\/)?health$/.test(req.path)) return next()
-    const [forwarded = ''] = String(req.headers['x-forwarded-host'] ?? '').split(',')
-    const names = forwarded === '' ? [] : [forwarded.trim()]
-    if (publicUrl === null) names.push(req.headers.host ?? '')
-    const isOurs = (name: string): boolean =>
-      publicUrl === null
-        ? (hosts?.has(name.replace(/:\d+$/, '').toLowerCase()) ?? true)
-        : hostOf(name, publicUrl) === publicUrl.host
-    const foreign = names.find((name) => !isOurs(name))
-    if (foreign === undefined) return next()
-    const shown = JSON.stringify(foreign.slice(0, 100))
-    next(new HubError('invalid_request', `this hub does not answer to the name ${shown}`))
-  }
-}
-
-/** The host in its normal form, without the port that its scheme implies. */
-function hostOf(host: string, { protocol }: URL): string {
-  const text = `${protocol}//${host}`
-  return URL.canParse(text) ? new URL(text).host : ''
-}
-
-/** The path as logs and messages may show it: no query, and no token that old clients put into paths. */
-function loggedPath(req: Request): string {
-  const [path = ''] = req.originalUrl.split('?')
-  return path.replace(/(\/authorizations\/(?:token|cookie\/[^/]*)\/).+/, '$1[secret]')
-}
-
-function accessLog(log: Log): RequestHandler {
+function answers(answered: AnswerLog): RequestHandler {
   return (req, res, next) => {
     const started = performance.now()
-    res.once('finish', () => {
-      const ms = Math.round(performance.now() - started)
-      const { statusCode } = res
-      const quiet =
-        statusCode === 304 ||
-        (statusCode < 300 && /^\/hub\/(?:static|(?:api\/)?health)/.test(req.path))
-      const level =
-        statusCode >= 500 ? 'error' : statusCode >= 400 ? 'warn' : quiet ? 'debug' : 'info'
-      const { peer } = contextOf(req)
-      log[level](`${statusCode} ${req.method} ${loggedPath(req)}`, { peer, ms })
-    })
+    const { peer } = contextOf(req)
+    res.once('finish', () =>
+      answered({ req, status: res.statusCode, peer, pattern: patternOf(req), started }),
+    )
     next()
   }
+}
+
+/** The route that has answered a page; those of files and of what is not there have none. */
+function patternOf(req: Request): string | null {
+  const path = (req.route as { readonly path?: unknown } | undefined)?.path
+  return typeof path === 'string' ? `${req.baseUrl}${path}` : null
 }
 
 const assets = (): string => join(packageRoot(), 'hub', 'pages', 'assets')
@@ -254,7 +301,7 @@ function staticFiles(): RequestHandler {
     index: false,
     redirect: false,
     setHeaders(res) {
-      const isVersioned = /[?&]v=/.test((res.req as { originalUrl?: string }).originalUrl ?? '')
+      const isVersioned = /[?&]v=/.test(urlOf(res.req as IncomingMessage))
       res.setHeader(
         'Cache-Control',
         isVersioned ? 'public, max-age=31536000, immutable' : 'no-cache',

@@ -16,11 +16,15 @@ import {
   type Section,
 } from './config/decode.ts'
 import type { Problem } from './config/problems.ts'
+import { voidUserScopes } from './config/roles.ts'
 import { authenticatorSchema, hubSchema, proxySchema, spawnerSchema } from './config/schema.ts'
+import { decodeServices, type ServiceOptions, type serviceSchema } from './config/services.ts'
 import { asPrefix } from './config/values.ts'
 
 export { describeProblem, type Problem } from './config/problems.ts'
+export type { NamedServerOptions } from './config/named-servers.ts'
 export type { PostAuthHook, PreSpawnHook, SpawnRequest } from './config/schema.ts'
+export type { ServiceOptions } from './config/services.ts'
 
 /** The options of `hub`, each with a value. */
 export interface HubOptions extends Omit<
@@ -61,6 +65,7 @@ export interface Config {
     /** The driver's own, decoded by its schema: for `driver.create` and `driver.check`. */
     readonly options: Section
   }
+  readonly services: readonly ServiceOptions[]
 }
 
 /** A built-in's name, a driver object, or the path of a module that exports one, relative to the config file. */
@@ -75,6 +80,7 @@ export interface ConfigInput {
   readonly proxy?: Driven<ProxyDriver>
   readonly authenticator?: z.input<typeof authenticatorSchema> & Driven<AuthenticatorDriver>
   readonly spawner?: z.input<typeof spawnerSchema> & Driven<SpawnerDriver>
+  readonly services?: readonly z.input<typeof serviceSchema>[]
 }
 
 /** Gives `portico.config.ts` its types: `export default defineConfig({ ... })`. */
@@ -113,6 +119,7 @@ export interface Loaded {
 }
 
 const sections = ['hub', 'proxy', 'authenticator', 'spawner'] as const
+const allSections = [...sections, 'services'] as const
 
 /**
  * Decodes a config, strictly. Finds all problems at once: unknown options (with what was probably
@@ -129,7 +136,9 @@ export async function loadConfig(
     problems.push({ path, message, source: overridden(path) ? 'command line' : options.source })
   }
   const merged = mergeSections(input, options.overrides ?? {}, report)
-  const config = await decodeConfig(merged, drivers, options, report)
+  const listed = isSection(input) ? input['services'] : undefined
+  const services = decodeServices(listed, options.folder, report)
+  const config = await decodeConfig(merged, { drivers, options, services }, report)
   if (config)
     for (const finding of run(refusals, config, problems)) report(finding.path, finding.message)
   if (config === null || problems.length > 0) return { problems }
@@ -137,8 +146,15 @@ export async function loadConfig(
     run([check], config, []).map((found) => ({ ...found, source: options.source, failsCheck }))
   return {
     config,
-    warnings: [...warn(allowRule, true), ...warn(unmatchableNames, false)],
-    origins: originsOf(config, merged, overridden, options.origin ?? 'file'),
+    warnings: [
+      ...warn(allowRule, true),
+      ...warn(unmatchableNames, false),
+      ...warn(voidUserScopes, false),
+    ],
+    origins: new Map([
+      ...originsOf(config, merged, overridden, options.origin ?? 'file'),
+      ...originsOfServices(services, listed, options.origin ?? 'file'),
+    ]),
   }
 }
 
@@ -190,7 +206,7 @@ function mergeSections(
 ): Record<string, Section> {
   if (!isSection(input)) report('', 'must export an object: export default defineConfig({ ... })')
   const given = isSection(input) ? input : {}
-  reportUnknown('', { ...given, ...overrides }, { '': sections }, report)
+  reportUnknown('', { ...given, ...overrides }, { '': allSections }, report)
   return Object.fromEntries(
     sections.map((name) => {
       const value = given[name] ?? {}
@@ -200,10 +216,15 @@ function mergeSections(
   )
 }
 
+interface DecodeContext {
+  readonly drivers: Drivers
+  readonly options: LoadOptions
+  readonly services: readonly ServiceOptions[]
+}
+
 async function decodeConfig(
   input: Readonly<Record<string, Section>>,
-  drivers: Drivers,
-  options: LoadOptions,
+  { drivers, options, services }: DecodeContext,
   report: Report,
 ): Promise<Config | null> {
   const { hub = {}, proxy = {}, authenticator = {}, spawner = {} } = input
@@ -239,6 +260,7 @@ async function decodeConfig(
     proxy: { driver: proxyParts.driver, options: proxyParts.options },
     authenticator: { ...access, base: finishAuthenticator(access.base, access.driver) },
     spawner: spawning,
+    services,
   }
 }
 
@@ -260,7 +282,7 @@ function reportUnknownOptions(
     ...(driver ? [driver] : all).flatMap((candidate) => Object.keys(candidate.config.shape)),
   ]
   const known: KnownNames = {
-    '': sections,
+    '': allSections,
     hub: Object.keys(hubSchema.shape),
     proxy: names(proxySchema, chosen.proxy, drivers.proxies),
     authenticator: names(authenticatorSchema, chosen.authenticator, drivers.authenticators),
@@ -298,6 +320,7 @@ function finishHub(hub: z.output<typeof hubSchema>, folder: string, report: Repo
     bindUrl: new URL('/', hub.bindUrl),
     publicUrl: hub.publicUrl && withPrefix(hub.publicUrl, baseUrl),
     oauthTokenExpiresIn: hub.oauthTokenExpiresIn ?? Math.round(hub.cookieMaxAgeDays * 86_400),
+    ...(hub.eventLogFile === undefined ? {} : { eventLogFile: resolve(folder, hub.eventLogFile) }),
     templatePaths: hub.templatePaths.map((entry) => resolve(folder, entry)),
     dataDir: hub.dataDir === undefined ? undefined : resolve(folder, hub.dataDir),
   }
@@ -347,5 +370,18 @@ function originsOf(
     sections.flatMap((section) =>
       names[section].map((name) => [`${section}.${name}`, origin(`${section}.${name}`)] as const),
     ),
+  )
+}
+
+function originsOfServices(
+  services: readonly ServiceOptions[],
+  input: unknown,
+  given: Origin,
+): readonly (readonly [string, Origin])[] {
+  return services.flatMap((service, index) =>
+    Object.keys(service).map((name) => {
+      const written = (input as readonly Section[])[index]?.[name] !== undefined
+      return [`services[${index}].${name}`, written ? given : 'default'] as const
+    }),
   )
 }

@@ -1,30 +1,37 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { authenticators } from '../authenticators/index.ts'
-import { describeError, HubError } from '../packages/core/errors.ts'
-import { defaultRoles } from '../packages/core/scopes.ts'
-import { nameKey } from '../packages/core/slug.ts'
+import { HubError } from '../packages/core/errors.ts'
 import type { Proxy } from '../packages/core/proxy.ts'
 import type { ServerContext } from '../packages/core/spawner.ts'
 import { configurableHttpProxy } from '../proxy/client.ts'
 import { embeddedCommand, isEmbeddedCommand, settleCommand, spawners } from '../spawners/index.ts'
 import type { HubControl } from './api/hub.ts'
 import { type AppParts, createApp, createSocketApp } from './app.ts'
+import { recordAudit } from './audit-trail.ts'
+import { createObservation } from './composition/observation.ts'
+import { createRights } from './composition/rights.ts'
+import { loadServices } from './composition/services.ts'
 import type { Config, Drivers } from './config.ts'
-import { createAccess } from './domain/access.ts'
 import { Activity } from './domain/activity.ts'
+import { createExplanations } from './domain/explanations.ts'
+import { createGroups } from './domain/groups.ts'
 import { createLogin } from './domain/login.ts'
 import { createOauthProvider } from './domain/oauth-provider.ts'
 import { Routes } from './domain/routes.ts'
+import { renameInvalid } from './domain/server-names.ts'
 import { Servers } from './domain/servers.ts'
+import type { Services } from './domain/services.ts'
+import { createShareCodes, createShares } from './domain/shares.ts'
 import { createTokens } from './domain/tokens.ts'
 import { type HubUrls, hubUrls } from './domain/urls.ts'
 import { createUsers } from './domain/users.ts'
 import { createXsrf } from './domain/xsrf.ts'
-import { createEvents, type Events } from './events.ts'
+import { createEvents } from './events.ts'
 import { startJobs } from './jobs.ts'
 import { close, listen, listenOnSocket } from './listeners.ts'
-import { createLog, type Log } from './log.ts'
+import { batched, createLog, type Log } from './log.ts'
+import { type Metrics, stopwatch } from './metrics.ts'
 import { createRenderer } from './pages/render.ts'
 import { createRequests } from './request.ts'
 import type { Secrets } from './secrets.ts'
@@ -34,8 +41,9 @@ import { backupDatabase, type Database, databaseAnswers, openDatabase } from './
 import { acquireLock } from './store/lock.ts'
 import { oauthStore } from './store/oauth.ts'
 import { processStore } from './store/processes.ts'
-import { roleStore } from './store/roles.ts'
 import { serverStore } from './store/servers.ts'
+import { shareCodeStore } from './store/share-codes.ts'
+import { shareStore } from './store/shares.ts'
 import { sessionStore } from './store/sessions.ts'
 import { tokenStore } from './store/tokens.ts'
 import { userStore } from './store/users.ts'
@@ -56,6 +64,8 @@ export interface StartOptions {
   readonly env: Readonly<Record<string, string>>
   readonly quickStart: boolean
   readonly version: string
+  /** First word of the names of metrics. Default: `jupyterhub`. */
+  readonly metricsPrefix?: string
   /** Receives whole log lines. Default: standard error. */
   readonly writeLog?: (line: string) => void
   readonly ready?: (info: { readonly url: string; readonly loginLink: string | null }) => void
@@ -81,7 +91,7 @@ export interface Hub {
  * database cannot be used: the message says which and what to do.
  */
 export async function startHub(options: StartOptions): Promise<Hub> {
-  const write = options.writeLog ?? ((line: string) => void process.stderr.write(`${line}\n`))
+  const write = options.writeLog ?? batched((text) => void process.stderr.write(text))
   const log = createLog({
     level:
       options.quickStart && options.config.hub.logLevel === 'info'
@@ -105,12 +115,15 @@ const startPatience = 60_000
 async function build(options: StartOptions, log: Log, closers: Closers): Promise<Hub> {
   const { config, dataDir } = options
   const { hub } = config
+  const seconds = stopwatch()
   const lock = acquireLock(dataDir)
   closers.add(() => lock.release())
   const database = await openDatabase(join(dataDir, 'portico.sqlite'))
   closers.add(() => database[Symbol.asyncDispose]())
   const core = await createCore(options, database, log)
   closers.add(() => core.activity.stop())
+  closers.add(() => core.stopObserving())
+  const { metrics } = core
 
   const listener = await listen(hub.hubBindUrl, 'hub.hubBindUrl')
   closers.add(() => close(listener.server))
@@ -119,13 +132,18 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   const logDir = join(dataDir, 'logs')
   mkdirSync(join(logDir, 'servers'), { recursive: true, mode: 0o700 })
 
-  const { proxy, routes } = await createRouting({ ...options, database, log, urls, logDir })
+  const common = { ...options, metrics, database, log, urls, logDir }
+  const { proxy, routes } = await createRouting(common)
   const servers = createServers({ ...options, ...core, log, urls, routes, logDir })
   closers.add(() => servers.detach())
+  const services = await loadServices({ ...options, ...core, database, log, urls, routes, logDir })
+  closers.add(() => services.stop({ now: false }))
   const state = { isAdopted: false, isProxyUp: false }
   const stopping = new Stopping()
   const control = createControl({ options, core, database, state, urls, stopping })
-  const parts = createParts({ options, core, servers, routes, control, urls, log })
+  const parts = createParts({ options, core, servers, services, routes, control, urls, log })
+  if (hub.allowExistingInvalidNamedServers === 'autorename')
+    await renameInvalid(core.serverRows, log)
   await servers.recall()
   listener.serve(createApp(parts))
   const socket = await listenOnSocket(
@@ -133,19 +151,26 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
     createSocketApp({ ...parts, requests: parts.socketRequests }),
   )
   closers.add(() => close(socket))
+  closers.add(() => core.feed.close())
 
   closers.add(() => (state.isProxyUp ? null : proxy.stop({ andProcess: hub.cleanupProxy })))
-  const adopted = servers.adopt(hub.initSpawnersTimeout).then(() => (state.isAdopted = true))
+  const adopting = stopwatch()
+  const adopted = servers.adopt(hub.initSpawnersTimeout).then(() => {
+    state.isAdopted = true
+    metrics.adopted(adopting())
+  })
   await Promise.all([adopted, proxy.start(AbortSignal.timeout(startPatience))])
   await routes.restore()
   state.isProxyUp = true
-  const purged = [core.tokens, core.sessions, core.oauth]
+  services.start()
+  const purged = [core.tokens, core.sessions, core.oauth, core.codes]
   const interval = hub.lastActivityInterval
   closers.add(startJobs({ ...core, routes, servers, log, interval, purged }))
 
-  const ended = stopping.carryOut({ servers, proxy, closers, log })
+  const ended = stopping.carryOut({ servers, services, proxy, closers, log })
   const { bindUrl, publicUrl, baseUrl } = hub
   const url = publicUrl?.href ?? `${bindUrl.origin}${baseUrl}`
+  metrics.started(seconds())
   options.ready?.({ url, loginLink: control.issueLoginLink()?.url ?? null })
   return {
     url,
@@ -162,24 +187,28 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
 type Core = Awaited<ReturnType<typeof createCore>>
 
 /** Stores and the parts that need nothing but them. */
-async function createCore({ config, secrets }: StartOptions, database: Database, log: Log) {
+async function createCore(
+  { config, secrets, metricsPrefix: prefix = 'jupyterhub' }: StartOptions,
+  database: Database,
+  log: Log,
+) {
   const clock = (): Date => new Date()
   const users = userStore(database)
   const tokens = tokenStore(database)
   const sessions = sessionStore(database)
   const serverRows = serverStore(database)
-  const roles = roleStore(database)
+  const shares = shareStore(database)
+  const codes = shareCodeStore(database)
   const oauth = oauthStore(database)
-  await roles.define(defaultRoles)
-  await makeFirstAdmins(config, users, clock)
+  const rights = await createRights({ config, database, users, tokens, sessions, log, clock })
   const ended = await sessions.deleteOfOtherKeys(secrets.cookieKeyId)
   if (ended > 0) log.warn(`the cookie secret has changed: ${ended} logins have ended`)
   const events = createEvents()
-  recordAudit(events, auditStore(database), log, clock)
-  const blocked = new Set(config.authenticator.base.blockedUsers.map(nameKey))
-  const access = createAccess({ users, tokens, sessions, clock, blocked })
+  recordAudit({ events, audit: auditStore(database), log, clock })
+  const { eventLogFile } = config.hub
+  const watching = { ...rights, users, events, log, clock, prefix, eventLogFile }
   const resolution = config.hub.activityResolution
-  const activity = new Activity({ users, servers: serverRows, tokens, log, resolution })
+  const activity = new Activity({ ...rights, users, servers: serverRows, tokens, log, resolution })
   const { driver, options } = config.authenticator
   const authenticator = await driver.create(options)
   return {
@@ -187,58 +216,29 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
     tokens,
     sessions,
     serverRows,
-    roles,
+    shares,
+    codes,
+    ...rights,
     oauth,
     events,
-    access,
+    ...createObservation(watching),
     activity,
     authenticator,
     clock,
   }
 }
 
-/** `hub.adminUsers` and `authenticator.adminUsers`: they exist and are admins from the start. */
-async function makeFirstAdmins(
-  { hub, authenticator }: Config,
-  users: Core['users'],
-  clock: () => Date,
-): Promise<void> {
-  for (const name of new Set([...hub.adminUsers, ...authenticator.base.adminUsers]))
-    if (!(await users.create(name, { admin: true, now: clock() }))) await users.setAdmin(name, true)
-}
-
-function recordAudit(
-  events: Events,
-  audit: ReturnType<typeof auditStore>,
-  log: Log,
-  clock: () => Date,
-): void {
-  events.on(({ kind, user, ...rest }) => {
-    const { peer, by, ...detail } = { peer: null, by: null, ...rest } as Record<
-      string,
-      string | null
-    >
-    audit
-      .append(
-        { action: kind, actor: by ?? null, target: user, peer: peer ?? null, detail },
-        clock(),
-      )
-      .catch((error: unknown) =>
-        log.warn('an audit event was not written', { error: describeError(error) }),
-      )
-  })
-}
-
 /** The proxy, and the table that it is to follow; the hub itself is the first entry. */
 async function createRouting(
   deps: StartOptions & {
+    readonly metrics: Metrics
     readonly database: Database
     readonly log: Log
     readonly urls: HubUrls
     readonly logDir: string
   },
 ): Promise<{ readonly proxy: Proxy; readonly routes: Routes }> {
-  const { config, secrets, env, database, log, urls, logDir } = deps
+  const { config, secrets, env, metrics, database, log, urls, logDir } = deps
   const { driver, options } = config.proxy
   const processes = processStore(database)
   const proxy = driver.create(options, {
@@ -256,7 +256,7 @@ async function createRouting(
   const { apiUrl } = options
   const ownOrigins = [urls.connectOrigin]
   if (typeof apiUrl === 'string') ownOrigins.push(new URL(apiUrl).origin)
-  const routes = new Routes({ proxy, log, ownOrigins })
+  const routes = new Routes({ proxy, metrics, log, ownOrigins })
   const data = { hub: true }
   routes.expect({ routespec: urls.baseUrl, target: urls.connectOrigin, data })
   return { proxy, routes }
@@ -302,6 +302,7 @@ function createServers(
       concurrentSpawns: config.hub.concurrentSpawnLimit,
       activeServers: config.hub.activeServerLimit,
     },
+    named: config.hub,
     requirePkce: isEmbeddedCommand(options['cmd']),
   })
 }
@@ -357,6 +358,7 @@ interface PartsDeps {
   readonly options: StartOptions
   readonly core: Core
   readonly servers: Servers
+  readonly services: Services
   readonly routes: Routes
   readonly control: HubControl
   readonly urls: HubUrls
@@ -378,6 +380,7 @@ function createParts(
     cookieMaxAgeDays: hub.cookieMaxAgeDays,
     hostPrefix: hub.cookieHostPrefixEnabled,
   }
+  const sharing = { ...core, servers }
   const { hubPrefix } = urls
   const globals = {
     baseUrl: hubPrefix,
@@ -387,6 +390,11 @@ function createParts(
     loginUrl: `${hubPrefix}login`,
     logoutUrl: `${hubPrefix}logout`,
   }
+  const tokens = createTokens({
+    ...core,
+    store: core.tokens,
+    longestLife: hub.tokenExpiresInMaxSeconds,
+  })
   return {
     ...deps,
     ...core,
@@ -415,11 +423,17 @@ function createParts(
       requirePkce: hub.oauthRequirePkce,
       issuer: hub.publicUrl?.href ?? null,
     }),
-    tokens: createTokens({
+    tokens,
+    explanations: createExplanations({ ...core, tokens }),
+    groups: createGroups({ ...core, store: core.groupRows }),
+    users: createUsers({
       ...core,
-      store: core.tokens,
-      longestLife: hub.tokenExpiresInMaxSeconds,
+      store: core.users,
+      servers,
+      pattern: base.usernamePattern,
+      slowStop: hub.slowStopTimeout,
     }),
-    users: createUsers({ ...core, store: core.users, servers, pattern: base.usernamePattern }),
+    shares: createShares(sharing),
+    shareCodes: createShareCodes(sharing),
   }
 }

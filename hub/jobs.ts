@@ -29,7 +29,7 @@ export function startJobs(deps: JobsDeps): () => void {
       const server = runs.get(routespec)
       if (!server || !lastActivity) continue
       activity.user(server.userId, lastActivity)
-      activity.server(server.id, lastActivity)
+      activity.server(server, lastActivity)
     }
   }
   const purge = async (): Promise<void> => {

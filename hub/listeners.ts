@@ -8,6 +8,7 @@ import {
   ServerResponse,
 } from 'node:http'
 import type { Express } from 'express'
+import type { HubApp } from './app.ts'
 import { describeError, HubError } from '../packages/core/errors.ts'
 
 /** Listens at once with a plain 503, so that health checks find somebody, and serves the app when it is there. */
@@ -27,9 +28,9 @@ export async function listen(url: URL, option: string) {
   await listening(server, `${option} (${url.origin})`)
   const address = server.address()
   const port = typeof address === 'object' && address !== null ? address.port : url.port
-  const serve = (app: Express): void => {
-    messages.join(app)
-    handle = app
+  const serve = (app: HubApp): void => {
+    messages.join(app.pages)
+    handle = app.handle
   }
   return {
     server,

@@ -7,7 +7,7 @@ import { describeError, HubError } from '../packages/core/errors.ts'
 import { packageRoot } from '../packages/process/program.ts'
 import { parseArguments } from './commands/arguments.ts'
 import { type CommandContext, type StopSignal, UsageError } from './commands/command.ts'
-import { commandHelp, overview } from './commands/help.ts'
+import { commandHelp, groupHelp, overview } from './commands/help.ts'
 import { commands } from './commands/index.ts'
 
 const root = packageRoot()
@@ -28,6 +28,22 @@ function print(line: string): void {
 
 function warn(line: string): void {
   process.stderr.write(`${line}\n`)
+}
+
+/** One line on the terminal that the next one replaces. */
+function status(line: string): void {
+  if (!process.stderr.isTTY) return
+  process.stderr.write(`\r\u001b[K${line.slice(0, process.stderr.columns - 1)}`)
+}
+
+function terminal(): CommandContext['terminal'] {
+  const { isTTY, columns } = process.stdout
+  return isTTY ? { columns, hasColours: process.stdout.hasColors() } : null
+}
+
+async function input(): Promise<string> {
+  const { text } = await import('node:stream/consumers')
+  return text(process.stdin)
 }
 
 function version(): string {
@@ -72,6 +88,12 @@ async function main(args: readonly string[]): Promise<number> {
     print(overview(commands, invocation))
     return 0
   }
+  const group = args.length === 2 && ['--help', '-h'].includes(args[1] ?? '') ? args[0] : undefined
+  const help = group === undefined ? null : groupHelp(group, commands, invocation)
+  if (help !== null) {
+    print(help)
+    return 0
+  }
   const { command, flags, positionals } = parseArguments(args, commands)
   if (flags.has('help')) {
     print(commandHelp(command, invocation))
@@ -87,6 +109,9 @@ async function main(args: readonly string[]): Promise<number> {
     invocation,
     print,
     warn,
+    status,
+    terminal: terminal(),
+    input,
     hub: () => import('./hub.ts'),
     onStopSignal,
   })

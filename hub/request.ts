@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
 import type { Request, RequestHandler, Response } from 'express'
 import { HubError } from '../packages/core/errors.ts'
-import type { Access, Caller } from './domain/access.ts'
+import { urlOf } from './access-log.ts'
+import { type Access, type Caller, userOf } from './domain/access.ts'
 import type { Activity } from './domain/activity.ts'
 import type { LoggedIn } from './domain/login.ts'
 import { signValue, verifyValue } from './domain/signed-values.ts'
@@ -10,25 +12,37 @@ import { crossSiteReason, type Provenance, type Xsrf } from './domain/xsrf.ts'
 
 /** What the hub knows about one request besides its path: where it came from and who sent it. */
 export interface RequestContext {
+  readonly request: IncomingMessage
   /** Shown on error pages and in the log. */
   readonly id: string
+  /** Path and query as they arrived. */
+  readonly url: string
+  readonly query: URLSearchParams
   /** The browser's address, as far as a trusted front end says. */
   readonly peer: string
   readonly protocol: 'http' | 'https'
   /** Host and port that the browser used. */
   readonly host: string
   readonly provenance: Provenance
+  /** A header that came once; null when absent. */
+  header(name: string): string | null
   /** Every value of a cookie, in the order of the header. */
-  readonly cookies: (name: string) => readonly string[]
+  cookies(name: string): readonly string[]
   /** Whoever the login cookie names. */
-  readonly cookieCaller: () => Promise<Caller | null>
+  cookieCaller(): Promise<Caller | null>
   /** The `Authorization` header's owner, else the login cookie's. */
-  readonly caller: () => Promise<Caller | null>
+  caller(): Promise<Caller | null>
+  /** `caller` as of now, for answers that go on; no sign of activity. */
+  stillCaller(): Promise<Caller | null>
 }
 
 /** Gives every request its context; the routers read it with `contextOf`. */
 export interface Requests {
   readonly middleware: RequestHandler
+  /** The one context of this request. */
+  contextFor(req: IncomingMessage): RequestContext
+  /** Whoever a login cookie of this name and value names, whatever request it came in. */
+  callerOfCookie(name: string, value: string): Promise<Caller | null>
   readonly cookies: LoginCookies
   readonly xsrf: XsrfGuard
 }
@@ -42,8 +56,8 @@ export interface LoginCookies {
 export interface XsrfGuard {
   /** The token for a page's forms and scripts; sets its cookie when needed. */
   issue(req: Request, res: Response, caller: Caller | null): string
-  /** @throws {HubError} `xsrf_failed`, saying which check failed. */
-  check(req: Request, caller: Caller | null): void
+  /** `form` is the body of a posted form. @throws {HubError} `xsrf_failed`, saying which check failed. */
+  check(context: RequestContext, caller: Caller | null, form?: unknown): void
 }
 
 export interface RequestDeps {
@@ -59,72 +73,143 @@ export interface RequestDeps {
   readonly isOperator: boolean
 }
 
-const contexts = new WeakMap<Request, RequestContext>()
+const contexts = new WeakMap<IncomingMessage, RequestContext>()
 
 /** The context of a request that has passed the middleware. */
-export function contextOf(req: Request): RequestContext {
+export function contextOf(req: IncomingMessage): RequestContext {
   const context = contexts.get(req)
   if (!context) throw new Error('the request has no context: the middleware comes first')
   return context
 }
 
 export function createRequests(deps: RequestDeps): Requests {
-  const { urls, clock } = deps
-  const loginCookie = deps.hostPrefix ? '__Host-jupyterhub-hub-login' : 'jupyterhub-hub-login'
+  const contextFor = (req: IncomingMessage): RequestContext => {
+    const known = contexts.get(req)
+    if (known) return known
+    const context = new LazyContext(req, deps)
+    contexts.set(req, context)
+    return context
+  }
+  return {
+    middleware: (req, _res, next) => {
+      contextFor(req)
+      next()
+    },
+    contextFor,
+    callerOfCookie: async (name, value) =>
+      name === loginCookieOf(deps) ? callerOf(deps, name, [value]) : null,
+    cookies: loginCookies(deps, loginCookieOf(deps)),
+    xsrf: xsrfGuard(deps),
+  }
+}
 
-  const noteUse = (caller: Caller | null): Caller | null => {
-    if (!caller?.user) return caller
-    const now = clock()
-    const { proof } = caller
-    if (proof.kind === 'token') deps.activity.token(proof.token.id, now)
-    if (proof.kind !== 'token' || proof.token.serverId === null)
-      deps.activity.user(caller.user.id, now)
-    return caller
+const loginCookieOf = ({ hostPrefix }: RequestDeps): string =>
+  hostPrefix ? '__Host-jupyterhub-hub-login' : 'jupyterhub-hub-login'
+
+/** Works out each fact when it is first asked for: most requests need few of them. */
+class LazyContext implements RequestContext {
+  readonly request: IncomingMessage
+  readonly #deps: RequestDeps
+  #id: string | null = null
+  #query: URLSearchParams | null = null
+  #jar: CookieJar | null = null
+  #byCookie: Promise<Caller | null> | null = null
+
+  constructor(request: IncomingMessage, deps: RequestDeps) {
+    this.request = request
+    this.#deps = deps
   }
 
-  const create = (req: Request): RequestContext => {
-    const jar = parseCookies(req.headers.cookie ?? '')
-    const { publicUrl } = urls
-    const asked = first(req.headers['x-forwarded-host']) ?? req.headers.host ?? ''
-    const host = publicUrl?.host ?? (isHost(asked) ? asked : new URL(urls.connectOrigin).host)
-    const hosts = [host, req.headers.host, first(req.headers['x-forwarded-host'])]
-    let byCookie: Promise<Caller | null> | null = null
-    const fromCookie = () =>
-      (byCookie ??= callerOf(deps, loginCookie, jar.get(loginCookie) ?? []).then(noteUse))
-    let id: string | null = null
+  get id(): string {
+    return (this.#id ??= randomBytes(6).toString('hex'))
+  }
+
+  get url(): string {
+    return urlOf(this.request)
+  }
+
+  get query(): URLSearchParams {
+    const at = this.url.indexOf('?')
+    return (this.#query ??= new URLSearchParams(at < 0 ? '' : this.url.slice(at + 1)))
+  }
+
+  get peer(): string {
+    return peerOf(this.request)
+  }
+
+  get protocol(): 'http' | 'https' {
+    return protocolOf(this.request, this.#deps.urls.publicUrl)
+  }
+
+  get host(): string {
+    const { headers } = this.request
+    const { publicUrl, connectOrigin } = this.#deps.urls
+    const asked = first(headers['x-forwarded-host']) ?? headers.host ?? ''
+    return publicUrl?.host ?? (isHost(asked) ? asked : new URL(connectOrigin).host)
+  }
+
+  get provenance(): Provenance {
+    const { headers, method = '' } = this.request
+    const hosts = [this.host, headers.host, first(headers['x-forwarded-host'])]
     return {
-      get id() {
-        return (id ??= randomBytes(6).toString('hex'))
-      },
-      peer: peerOf(req),
-      protocol: protocolOf(req, publicUrl),
-      host,
-      provenance: {
-        method: req.method,
-        site: header(req, 'sec-fetch-site'),
-        mode: header(req, 'sec-fetch-mode'),
-        origin: header(req, 'origin'),
-        hosts: hosts.filter((name) => name !== undefined),
-      },
-      cookies: (name) => jar.get(name) ?? [],
-      cookieCaller: fromCookie,
-      async caller() {
-        if (deps.isOperator) return deps.access.operator()
-        const secret = authorizationToken(req.headers.authorization)
-        const byToken = secret === null ? null : await deps.access.ofToken(secret)
-        return byToken ? noteUse(byToken) : fromCookie()
-      },
+      method,
+      site: this.header('sec-fetch-site'),
+      mode: this.header('sec-fetch-mode'),
+      origin: this.header('origin'),
+      hosts: hosts.filter((name) => name !== undefined),
     }
   }
 
-  return {
-    middleware: (req, _res, next) => {
-      contexts.set(req, create(req))
-      next()
-    },
-    cookies: loginCookies(deps, loginCookie),
-    xsrf: xsrfGuard(deps),
+  header(name: string): string | null {
+    const value = this.request.headers[name]
+    return typeof value === 'string' ? value : null
   }
+
+  cookies(name: string): readonly string[] {
+    this.#jar ??= parseCookies(this.request.headers.cookie ?? '')
+    return this.#jar.get(name) ?? []
+  }
+
+  cookieCaller(): Promise<Caller | null> {
+    return (this.#byCookie ??= this.#fromCookie())
+  }
+
+  async caller(): Promise<Caller | null> {
+    const { access, activity, isOperator, clock } = this.#deps
+    if (isOperator) return access.operator()
+    const secret = authorizationToken(this.request.headers.authorization)
+    const caller = secret === null ? null : await access.ofToken(secret)
+    if (!caller) return this.cookieCaller()
+    noteUse(caller, activity, clock())
+    return caller
+  }
+
+  async stillCaller(): Promise<Caller | null> {
+    const { access, isOperator } = this.#deps
+    if (isOperator) return access.operator()
+    const secret = authorizationToken(this.request.headers.authorization)
+    return (secret === null ? null : await access.ofToken(secret)) ?? this.#nowByCookie()
+  }
+
+  async #nowByCookie(): Promise<Caller | null> {
+    if (this.request.headers.cookie === undefined) return null
+    const name = loginCookieOf(this.#deps)
+    return callerOf(this.#deps, name, this.cookies(name))
+  }
+
+  async #fromCookie(): Promise<Caller | null> {
+    const caller = await this.#nowByCookie()
+    if (caller) noteUse(caller, this.#deps.activity, this.#deps.clock())
+    return caller
+  }
+}
+
+/** A server's own token says nothing about its user (wire section 1.5). */
+function noteUse(caller: Caller, activity: Activity, now: Date): void {
+  const { proof } = caller
+  const user = userOf(caller)
+  if (proof.kind === 'token') activity.token(proof.token.id, now)
+  if (user && (proof.kind !== 'token' || proof.token.serverId === null)) activity.user(user.id, now)
 }
 
 /**
@@ -185,9 +270,10 @@ function xsrfGuard({ xsrf, urls }: RequestDeps): XsrfGuard {
     caller?.proof.kind === 'session' ? String(caller.proof.session.id) : null
   return {
     issue(req, res, caller) {
-      const { cookies, provenance, protocol } = contextOf(req)
+      const context = contextOf(req)
+      const { provenance, protocol } = context
       const session = sessionOf(caller)
-      const { token, isNew } = xsrf.tokenFor(cookies('_xsrf'), session)
+      const { token, isNew } = xsrf.tokenFor(context.cookies('_xsrf'), session)
       const navigates = provenance.mode === null || provenance.mode === 'navigate'
       if (isNew && navigates)
         setCookie(res, '_xsrf', token, {
@@ -198,14 +284,14 @@ function xsrfGuard({ xsrf, urls }: RequestDeps): XsrfGuard {
         })
       return token
     },
-    check(req, caller) {
-      const { cookies, provenance } = contextOf(req)
+    check(context, caller, form) {
+      const { provenance } = context
       const crossSite = provenance.method === 'GET' ? null : crossSiteReason(provenance)
       if (crossSite) throw new HubError('xsrf_failed', `The request was refused: ${crossSite}`)
-      const presented = presentedToken(req)
+      const presented = presentedToken(context, form)
       if (presented === null)
-        throw new HubError('xsrf_failed', `'_xsrf' argument missing from ${req.method}`)
-      if (!xsrf.matches(cookies('_xsrf'), sessionOf(caller), presented))
+        throw new HubError('xsrf_failed', `'_xsrf' argument missing from ${provenance.method}`)
+      if (!xsrf.matches(context.cookies('_xsrf'), sessionOf(caller), presented))
         throw new HubError(
           'xsrf_failed',
           "The '_xsrf' token does not belong to this login; reload the page and try again",
@@ -215,15 +301,14 @@ function xsrfGuard({ xsrf, urls }: RequestDeps): XsrfGuard {
 }
 
 /** The token as an argument of form or query, else as a header. */
-function presentedToken(req: Request): string | null {
-  const body: unknown = req.body
+function presentedToken(context: RequestContext, form: unknown): string | null {
   const inForm =
-    typeof body === 'object' && body !== null && '_xsrf' in body ? body._xsrf : undefined
+    typeof form === 'object' && form !== null && '_xsrf' in form ? form._xsrf : undefined
   const candidates = [
     inForm,
-    req.query['_xsrf'],
-    req.headers['x-xsrftoken'],
-    req.headers['x-csrftoken'],
+    context.query.get('_xsrf'),
+    context.header('x-xsrftoken'),
+    context.header('x-csrftoken'),
   ]
   return (
     (candidates.find((value) => typeof value === 'string' && value !== '') as string | undefined) ??
@@ -275,11 +360,6 @@ function setCookie(res: Response, name: string, value: string, attributes: Cooki
   res.append('Set-Cookie', parts.join('; '))
 }
 
-function header(req: Request, name: string): string | null {
-  const value = req.headers[name]
-  return typeof value === 'string' ? value : null
-}
-
 function first(value: string | readonly string[] | undefined): string | undefined {
   const text = typeof value === 'string' ? value : value?.[0]
   return text?.split(',')[0]?.trim()
@@ -291,7 +371,7 @@ function isHost(text: string): boolean {
 }
 
 /** The last address in `X-Forwarded-For` that is not this machine: what our own proxy, or the front end before it, has seen. */
-function peerOf(req: Request): string {
+function peerOf(req: IncomingMessage): string {
   const direct = req.socket.remoteAddress ?? 'socket'
   if (!isLoopback(direct)) return direct
   const chain = String(req.headers['x-forwarded-for'] ?? '')
@@ -305,7 +385,7 @@ function isLoopback(address: string): boolean {
   return /^(?:127\.|::1$|::ffff:127\.|socket$)/.test(address)
 }
 
-function protocolOf(req: Request, publicUrl: URL | null): 'http' | 'https' {
+function protocolOf(req: IncomingMessage, publicUrl: URL | null): 'http' | 'https' {
   if (publicUrl) return publicUrl.protocol === 'https:' ? 'https' : 'http'
   return first(req.headers['x-forwarded-proto']) === 'https' ? 'https' : 'http'
 }

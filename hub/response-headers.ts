@@ -1,4 +1,4 @@
-import type { RequestHandler } from 'express'
+import type { RequestHandler, Response } from 'express'
 import { wireVersion } from './api/hub.ts'
 import type { HubUrls } from './domain/urls.ts'
 
@@ -11,14 +11,16 @@ const everywhere = {
   'Cache-Control': 'no-store',
 }
 
-/** Headers of API answers, with JupyterHub's content security policy (wire section 1.2). */
-export function apiHeaders(urls: HubUrls): RequestHandler {
+/**
+ * Headers of API answers, names and values in turn, with JupyterHub's content security policy
+ * (wire section 1.2).
+ */
+export function apiHeaders(urls: HubUrls): readonly string[] {
   const policy = `frame-ancestors 'none'; report-uri ${urls.hubPrefix}security/csp-report; default-src 'none'`
-  return (_req, res, next) => {
-    res.set({ ...everywhere, 'Content-Security-Policy': policy })
-    next()
-  }
+  return Object.entries({ ...everywhere, 'Content-Security-Policy': policy }).flat()
 }
+
+const ownForms = "form-action 'self'"
 
 /** Headers of pages: nothing foreign runs in them, frames them or gets what they send. */
 export function pageHeaders(urls: HubUrls): RequestHandler {
@@ -28,7 +30,7 @@ export function pageHeaders(urls: HubUrls): RequestHandler {
     "style-src 'self'",
     "img-src 'self' data:",
     "connect-src 'self'",
-    "form-action 'self'",
+    ownForms,
     "base-uri 'none'",
     "frame-ancestors 'none'",
     "require-trusted-types-for 'script'",
@@ -44,4 +46,13 @@ export function pageHeaders(urls: HubUrls): RequestHandler {
     })
     next()
   }
+}
+
+/**
+ * Lets what is sent from this one page end on another site: browsers hold `form-action` against
+ * every redirect on the way (CSP 3 section 6.4.1). `origin` must come from a registered address.
+ */
+export function allowFormsTo(res: Response, origin: string): void {
+  const policy = String(res.getHeader('Content-Security-Policy'))
+  res.setHeader('Content-Security-Policy', policy.replace(ownForms, `${ownForms} ${origin}`))
 }

@@ -13,6 +13,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { HubError } from '../packages/core/errors.ts'
+import type { ServiceOptions } from './config.ts'
 
 /** What must never be logged or printed; kept apart from the config, which may be. */
 export interface Secrets {
@@ -24,6 +25,8 @@ export interface Secrets {
   readonly proxyToken: string
   /** 32 bytes each; the first encrypts, all decrypt. Empty: nothing can be stored encrypted. */
   readonly cryptKeys: readonly Buffer[]
+  /** Configured tokens of services, by the service's name. */
+  readonly serviceTokens: ReadonlyMap<string, string>
 }
 
 const secretBytes = 32
@@ -32,15 +35,18 @@ const secretBytes = 32
  * Reads the secrets from `JPY_COOKIE_SECRET`, `CONFIGPROXY_AUTH_TOKEN` and `JUPYTERHUB_CRYPT_KEY`,
  * and the first two, where unset, from `jupyterhub_cookie_secret` and `proxy_auth_token` in the
  * data directory. Files that are missing are made: 32 random bytes, hex, mode 0600, never half
- * written. Security checklist A3-35, 37; JupyterHub's names and formats.
+ * written. Security checklist A3-35, 37; JupyterHub's names and formats. Tokens of `services` come
+ * from wherever the config says.
  * @throws {HubError} `invalid_request` when a secret is too short or its file is not private,
  * naming the variable or file and the remedy.
  */
 export function loadSecrets(from: {
   readonly dataDir: string
   readonly env: Readonly<Record<string, string | undefined>>
+  /** From the config: their tokens are read where it says. */
+  readonly services?: readonly Pick<ServiceOptions, 'name' | 'apiToken'>[]
 }): Secrets {
-  const { dataDir, env } = from
+  const { dataDir, env, services = [] } = from
   const cookieSecret = cookieSecretOf(dataDir, env['JPY_COOKIE_SECRET'])
   return {
     cookieSecret,
@@ -51,6 +57,11 @@ export function loadSecrets(from: {
       .slice(0, 16),
     proxyToken: proxyTokenOf(dataDir, env['CONFIGPROXY_AUTH_TOKEN']),
     cryptKeys: cryptKeysOf(env['JUPYTERHUB_CRYPT_KEY']),
+    serviceTokens: new Map(
+      services.flatMap(({ name, apiToken }) =>
+        apiToken === undefined ? [] : [[name, serviceTokenOf(name, apiToken, env)] as const],
+      ),
+    ),
   }
 }
 
@@ -84,6 +95,22 @@ function proxyTokenOf(dataDir: string, variable: string | undefined): string {
     )
   }
   return token
+}
+
+function serviceTokenOf(
+  name: string,
+  apiToken: NonNullable<ServiceOptions['apiToken']>,
+  env: Readonly<Record<string, string | undefined>>,
+): string {
+  if (typeof apiToken === 'string') return apiToken
+  const where = 'env' in apiToken ? apiToken.env : apiToken.file
+  const text = 'env' in apiToken ? env[apiToken.env]?.trim() : readPrivate(apiToken.file)
+  if (!text) refuse(`${where}: holds no token for the service ${name}: set it`)
+  if (/^[\x21-\x7e]{8,}$/.test(text)) return text
+  return refuse(
+    `${where}: the token of the service ${name} needs 8 or more characters without spaces: ` +
+      `write the output of 'openssl rand -hex 32' there`,
+  )
 }
 
 /** Keys as JupyterHub's CryptKeeper takes them: separated by `;`, each 64 hex digits or 44 of base64. */

@@ -2,6 +2,7 @@ import { describeError } from '../packages/core/errors.ts'
 import { after, type Deferred, deferred } from '../packages/core/promises.ts'
 import type { Proxy } from '../packages/core/proxy.ts'
 import type { Servers } from './domain/servers.ts'
+import type { Services } from './domain/services.ts'
 import type { Log } from './log.ts'
 
 /** What ends with the hub; `now` hurries a stop that is under way. */
@@ -50,19 +51,23 @@ export class Stopping {
     if (options.now) this.#hurry.resolve()
   }
 
-  /** Waits for a request and carries it out: servers, proxy, then everything of the hub itself. */
+  /** Waits for a request and carries it out: services and servers, proxy, then everything of the hub itself. */
   async carryOut(parts: {
     readonly servers: Servers
+    readonly services: Services
     readonly proxy: Proxy
     readonly closers: Closers
     readonly log: Log
   }): Promise<Stopped> {
-    const { servers, proxy, closers, log } = parts
+    const { servers, services, proxy, closers, log } = parts
     const wanted = await this.#wanted.promise
+    void this.#hurry.promise.then(() => services.stop({ now: true }))
+    const servicesStopped = services.stop({ now: false })
     if (wanted.servers) {
       void this.#hurry.promise.then(() => servers.killAll())
       await Promise.race([servers.stopAll(), after(serversPatience)])
     }
+    await servicesStopped
     const runningServers = servers.activeCount
     servers.detach()
     await proxy.stop({ andProcess: wanted.proxy })

@@ -25,15 +25,21 @@ const longestPause = 5_000
 
 /** The REST calls of a proxy's `/api/routes`, with the token, a limit on their number, and patience. */
 export class ProxyApi {
-  readonly #options: ProxyApiOptions
-  readonly #agent: http.Agent
+  #options: ProxyApiOptions
+  #agent: http.Agent
   #running = 0
   readonly #waiting: (() => void)[] = []
 
   constructor(options: ProxyApiOptions) {
     this.#options = options
-    const keep = { keepAlive: true, maxFreeSockets: 2, timeout: attemptFor }
-    this.#agent = options.apiUrl.startsWith('https:') ? new https.Agent(keep) : new http.Agent(keep)
+    this.#agent = agentFor(options.apiUrl)
+  }
+
+  /** From now on asks there, with that token; absent parts stay. */
+  move(to: { readonly apiUrl?: string; readonly token?: string }): void {
+    this.#agent.destroy()
+    this.#options = { ...this.#options, ...to }
+    this.#agent = agentFor(this.#options.apiUrl)
   }
 
   /**
@@ -143,4 +149,9 @@ function unreachable(apiUrl: string, last: ApiReply | Error): HubError {
   }
   const message = `the proxy at ${apiUrl} does not answer (${describeError(last)})`
   return new HubError('proxy_unreachable', message, { cause: last })
+}
+
+function agentFor(apiUrl: string): http.Agent {
+  const keep = { keepAlive: true, maxFreeSockets: 2, timeout: attemptFor }
+  return apiUrl.startsWith('https:') ? new https.Agent(keep) : new http.Agent(keep)
 }

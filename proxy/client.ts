@@ -149,6 +149,14 @@ class ConfigurableHttpProxy implements Proxy {
     return status < 300
   }
 
+  move({ apiUrl, authToken }: { readonly apiUrl?: URL; readonly authToken?: string }): void {
+    this.#knowsTombstones = true
+    this.#api.move({
+      ...(apiUrl ? { apiUrl: apiUrl.href.replace(/\/$/, '') } : {}),
+      ...(authToken === undefined ? {} : { token: authToken }),
+    })
+  }
+
   async list(): Promise<readonly ReportedRoute[]> {
     return Object.entries(await this.#ownRecords()).map(([path, record]) => {
       const { target, last_activity: at, jupyterhub: _, ...data } = record

@@ -1,57 +1,18 @@
-import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { type Account, lookUpAccount } from 'portico/process'
 import { StartFailed } from 'portico/spawner'
 
-/** A line of `getent passwd`. */
-export interface Account {
-  readonly name: string
-  readonly uid: number
-  readonly gid: number
-  readonly home: string
-  readonly shell: string
-}
-
-const lookUpDeadline = 10_000
-const folders = ['/usr/bin', '/bin', '/usr/sbin', '/sbin', '/run/current-system/sw/bin']
-
 /**
- * The account with exactly this name, from every source that the machine knows (files, LDAP, ...).
+ * The account with exactly this name.
  * @throws {StartFailed} `no-account` when there is none; `unknown` when the sources do not answer.
  */
-export async function lookUpAccount(name: string): Promise<Account> {
-  const line = await getent(name)
-  const [found, , uid, gid, , home, shell] = line?.trimEnd().split(':') ?? []
-  // A number is looked up as a uid, and some sources ignore case: both would start as somebody else.
-  if (found !== name || !/^\d+$/.test(uid ?? '') || !/^\d+$/.test(gid ?? '')) {
-    throw new StartFailed({
-      cause: 'no-account',
-      code: null,
-      message: `This machine has no account named ${JSON.stringify(name)}. An administrator must create it.`,
-    })
-  }
-  return { name, uid: Number(uid), gid: Number(gid), home: home || '/', shell: shell || '/bin/sh' }
-}
-
-/** The absolute path of a program of the operating system, whatever PATH says. */
-export function systemProgram(name: string): string {
-  const found = folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
-  if (found === undefined) throw new Error(`${name} is missing: install it (${folders.join(', ')})`)
-  return found
-}
-
-/** Null when there is no such entry. */
-function getent(name: string): Promise<string | null> {
-  if (/[\0\n:]/.test(name)) return Promise.resolve(null)
-  return new Promise((resolve, reject) => {
-    const options = { env: {}, cwd: '/', timeout: lookUpDeadline }
-    execFile(systemProgram('getent'), ['passwd', '--', name], options, (error, output) => {
-      if (!error) resolve(output)
-      else if (error.code === 2) resolve(null)
-      else {
-        const message = 'The accounts of this machine could not be looked up. Try again.'
-        reject(new StartFailed({ cause: 'unknown', code: null, message }, { cause: error }))
-      }
-    })
+export async function accountNamed(name: string): Promise<Account> {
+  const account = await lookUpAccount(name).catch((cause: Error) => {
+    throw new StartFailed({ cause: 'unknown', code: null, message: cause.message }, { cause })
+  })
+  if (account) return account
+  throw new StartFailed({
+    cause: 'no-account',
+    code: null,
+    message: `This machine has no account named ${JSON.stringify(name)}. An administrator must create it.`,
   })
 }

@@ -1,7 +1,8 @@
 import { userInfo } from 'node:os'
+import { type Account, dropPrivileges, systemProgram } from 'portico/process'
 import { StartFailed, defineSpawner } from 'portico/spawner'
 import { z } from 'zod'
-import { type Account, lookUpAccount, systemProgram } from './account.ts'
+import { accountNamed } from './account.ts'
 import { LocalProcess, type ServerAccount, processOptions } from './local-process.ts'
 
 const firstUserId = 1_000
@@ -31,7 +32,7 @@ export const local = defineSpawner({
 })
 
 async function accountOf(userName: string): Promise<ServerAccount> {
-  const account = isRoot() ? await lookUpAccount(userName) : ownAccount(userName)
+  const account = isRoot() ? await accountNamed(userName) : ownAccount(userName)
   const { name, uid, home, shell } = account
   if (uid < firstUserId && isRoot()) {
     throw refused(
@@ -41,22 +42,6 @@ async function accountOf(userName: string): Promise<ServerAccount> {
   }
   const env = { USER: name, LOGNAME: name, HOME: home, SHELL: shell }
   return { prefix: isRoot() ? dropPrivileges(account) : [], home, env, isRoot: false }
-}
-
-/**
- * Becomes the account for good: its groups from the group database, no capabilities, and no way
- * back through setuid programs. setpriv ends when any step fails, before it runs anything.
- */
-function dropPrivileges({ uid, gid }: Account): string[] {
-  return [
-    systemProgram('setpriv'),
-    `--reuid=${uid}`,
-    `--regid=${gid}`,
-    '--init-groups',
-    '--inh-caps=-all',
-    '--no-new-privs',
-    '--',
-  ]
 }
 
 function ownAccount(userName: string): Account {

@@ -1,37 +1,33 @@
-import type { ErrorRequestHandler, Request } from 'express'
-import { describeError, HubError, statusOf } from '../../packages/core/errors.ts'
 import { z } from 'zod'
+import { describeError, HubError, statusOf } from '../../packages/core/errors.ts'
 import type { Log } from '../log.ts'
-import { contextOf } from '../request.ts'
 
-/**
- * The one place where an error becomes an API response: `{"status", "message"}` as on JupyterHub.
- * What is not a `HubError` is a bug: logged whole with the request's id, shown only as that id.
- */
-export function apiErrors(log: Log): ErrorRequestHandler {
-  return (error: unknown, req, res, next) => {
-    if (res.headersSent) return next(error)
-    const { status, message, retryAfter } = explainError(error, req, log)
-    if (retryAfter !== undefined) res.set('Retry-After', String(retryAfter))
-    res.status(status).json({ status, message })
-  }
+/** What goes back instead of an answer. */
+export interface ErrorAnswer {
+  readonly status: number
+  readonly message: string
+  /** Seconds. */
+  readonly retryAfter?: number | undefined
 }
 
-/** Status and text of any error, for the API and for pages; unknown ones are logged here. */
+/**
+ * Status and text of any error, for the API and for pages. What is not a `HubError` is a bug: logged
+ * here, whole and with the request's id, and shown only as that id.
+ */
 export function explainError(
   error: unknown,
-  req: Request,
+  request: { readonly id: string; readonly method?: string | undefined; readonly path: string },
   log: Log,
-): { readonly status: number; readonly message: string; readonly retryAfter?: number | undefined } {
+): ErrorAnswer {
   const known = asHubError(error)
   if (known) {
     const { message, retryAfter } = known
     return { status: statusOf[known.code], message, retryAfter }
   }
-  const { id } = contextOf(req)
+  const { id, method, path } = request
   log.error(`request ${id} failed: ${describeError(error)}`, {
-    method: req.method,
-    path: req.path,
+    method,
+    path,
     stack: error instanceof Error ? error.stack : undefined,
   })
   return { status: 500, message: `Internal Server Error (request ${id})` }

@@ -1,3 +1,4 @@
+import { z } from 'zod'
 import { allows, type Resource } from '../../packages/core/scopes.ts'
 import type { Caller } from '../domain/access.ts'
 import { wireState } from '../domain/server-state.ts'
@@ -112,6 +113,58 @@ export function tokenModel(token: ListedToken, user: User, lastActivityAt: Date 
     expires_at: time(token.expiresAt),
     note: token.note,
     session_id: token.browserSessionId,
-    oauth_client: token.client ?? 'JupyterHub',
+    oauth_client: token.client?.description ?? 'JupyterHub',
   }
 }
+
+const timestamp = z.string().meta({ description: 'ISO 8601, UTC' })
+
+/** The shape of a server's model, for the API's documentation. */
+export const serverSchema = z.object({
+  name: z.string(),
+  display_name: z.string().nullable(),
+  full_name: z.string(),
+  last_activity: timestamp.nullable(),
+  started: timestamp.nullable(),
+  pending: z.enum(['spawn', 'stop', 'check', 'rename']).nullable(),
+  ready: z.boolean(),
+  stopped: z.boolean(),
+  url: z.string(),
+  progress_url: z.string(),
+  full_url: z.string().nullable(),
+  full_progress_url: z.string().nullable(),
+  user_options: z.unknown(),
+  state: z.unknown().optional(),
+})
+
+/** The shape of a user's model; what the caller may not see is absent. */
+export const userSchema = z.object({
+  kind: z.literal('user'),
+  name: z.string(),
+  admin: z.boolean().optional(),
+  user_info: z.unknown().optional(),
+  groups: z.array(z.string()).optional(),
+  roles: z.array(z.string()).optional(),
+  server: z.string().nullable().optional(),
+  pending: z.string().nullable().optional(),
+  created: timestamp.optional(),
+  last_activity: timestamp.nullable().optional(),
+  servers: z.record(z.string(), serverSchema).optional(),
+  auth_state: z.unknown().optional(),
+})
+
+/** The shape of a token's model. */
+export const tokenSchema = z.object({
+  user: z.string().optional(),
+  service: z.string().optional(),
+  id: z.string(),
+  kind: z.literal('api_token'),
+  roles: z.array(z.string()),
+  scopes: z.array(z.string()),
+  created: timestamp,
+  last_activity: timestamp.nullable(),
+  expires_at: timestamp.nullable(),
+  note: z.string().nullable(),
+  session_id: z.string().nullable(),
+  oauth_client: z.string(),
+})

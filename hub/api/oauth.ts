@@ -1,38 +1,61 @@
-import type { Router } from 'express'
+import { z } from 'zod'
 import { HubError } from '../../packages/core/errors.ts'
-import type { OauthProvider, Parameters, TokenAnswer } from '../domain/oauth-provider.ts'
-import { contextOf } from '../request.ts'
-import { strictRouter } from '../router.ts'
+import type { OauthProvider, TokenAnswer } from '../domain/oauth-provider.ts'
+import type { FormFields } from './body.ts'
+import { type Endpoint, endpoint, json } from './endpoint.ts'
+
+const noStore = { Pragma: 'no-cache' }
 
 /** The token endpoint of the OAuth provider (RFC 6749 section 3.2; wire section 7.6). The authorize endpoint is a page. */
-export function oauthApi({ provider }: { readonly provider: OauthProvider }): Router {
-  const router = strictRouter()
-  router.post('/oauth2/token', async (req, res) => {
-    const { provenance } = contextOf(req)
-    if (provenance.origin !== null || provenance.site !== null)
-      throw new HubError('xsrf_failed', 'the token endpoint is not for browsers')
-    res.set({ 'Cache-Control': 'no-store', Pragma: 'no-cache' })
-    const answer = hasParameters(req.query)
-      ? inQuery
-      : await provider.token(formParameters(req.body))
-    if (answer.kind === 'token') {
-      res.json({
-        access_token: answer.accessToken,
-        expires_in: answer.expiresInSeconds,
-        token_type: 'Bearer',
-        scope: answer.scope,
-      })
-      return
-    }
-    if (answer.status === 401) res.set('WWW-Authenticate', 'Bearer error="invalid_client"')
-    res.status(answer.status).json({ error: answer.error, error_description: answer.description })
-  })
-  return router
+export function oauthEndpoints({
+  provider,
+}: {
+  readonly provider: OauthProvider
+}): readonly Endpoint[] {
+  return [
+    endpoint({
+      method: 'POST',
+      path: '/oauth2/token',
+      summary: 'Exchange an authorization code for an access token (RFC 6749)',
+      access: { by: 'handler' },
+      body: z.custom<FormFields>(),
+      bodyFormat: 'form',
+      bodyLimit: 64 * 1024,
+      answers: {
+        200: z.object({
+          access_token: z.string(),
+          expires_in: z.number(),
+          token_type: z.literal('Bearer'),
+          scope: z.string(),
+        }),
+        400: 'An error of RFC 6749 section 5.2',
+        401: 'The client is unknown or its secret is wrong',
+      },
+      async handle({ context, body }) {
+        const { provenance } = context
+        if (provenance.origin !== null || provenance.site !== null)
+          throw new HubError('xsrf_failed', 'the token endpoint is not for browsers')
+        return replyOf(hasParameters(context.query) ? inQuery : await provider.token(body))
+      },
+    }),
+  ]
+}
+
+function replyOf(answer: TokenAnswer) {
+  if (answer.kind === 'token') {
+    const { accessToken, expiresInSeconds, scope } = answer
+    const model = { access_token: accessToken, expires_in: expiresInSeconds, scope }
+    return json({ ...model, token_type: 'Bearer' }, 200, noStore)
+  }
+  const challenge =
+    answer.status === 401 ? { 'WWW-Authenticate': 'Bearer error="invalid_client"' } : {}
+  const model = { error: answer.error, error_description: answer.description }
+  return json(model, answer.status, { ...noStore, ...challenge })
 }
 
 /** Query strings end up in logs: nothing of a token request may stand there (RFC 6749 section 2.3.1). */
-function hasParameters(query: Readonly<Record<string, unknown>>): boolean {
-  return ['client_id', 'client_secret', 'code', 'code_verifier'].some((name) => name in query)
+function hasParameters(query: URLSearchParams): boolean {
+  return ['client_id', 'client_secret', 'code', 'code_verifier'].some((name) => query.has(name))
 }
 
 const inQuery: TokenAnswer = {
@@ -40,12 +63,4 @@ const inQuery: TokenAnswer = {
   status: 400,
   error: 'invalid_request',
   description: 'send the parameters in the body, not in the query',
-}
-
-/** All values of each field of a form body or query string. */
-export function formParameters(text: unknown): Parameters {
-  const parameters = new Map<string, string[]>()
-  for (const [name, value] of new URLSearchParams(typeof text === 'string' ? text : ''))
-    parameters.set(name, [...(parameters.get(name) ?? []), value])
-  return parameters
 }

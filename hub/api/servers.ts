@@ -1,19 +1,23 @@
-import type { Request, Response, Router } from 'express'
+import type { ServerResponse } from 'node:http'
+import { z } from 'zod'
 import { HubError } from '../../packages/core/errors.ts'
 import { endsWithin } from '../../packages/core/promises.ts'
 import type { Json } from '../../packages/core/spawner.ts'
 import { failedEvent, type ProgressEvent, readyEvent } from '../domain/progress.ts'
 import type { ServerRun } from '../domain/server-run.ts'
 import type { LastExit } from '../domain/server-state.ts'
-import type { Servers } from '../domain/servers.ts'
+import {
+  noSuchServer,
+  type Servers,
+  type ServerView,
+  type StartRequest,
+} from '../domain/servers.ts'
 import type { HubUrls } from '../domain/urls.ts'
 import type { User, Users } from '../domain/users.ts'
-import { strictRouter } from '../router.ts'
-import { type Guard, jsonBody } from './handlers.ts'
-import { serverModel } from './models.ts'
+import { type Endpoint, empty, endpoint, json, type Reply } from './endpoint.ts'
+import { serverModel, serverSchema } from './models.ts'
 
 export interface ServersApiDeps {
-  readonly guard: Guard
   readonly users: Users
   readonly servers: Servers
   readonly urls: HubUrls
@@ -24,88 +28,186 @@ export interface ServersApiDeps {
 /** Seconds between two keep-alives of a progress stream. */
 const keepAlive = 8
 
-/** Start, stop, read and watch servers (wire sections 2.4, 2.5 and 4). Named servers come with their own options later. */
-export function serversApi(deps: ServersApiDeps): Router {
-  const { guard, users, servers, urls } = deps
-  const router = strictRouter()
+/** Start, stop, read and watch servers (wire sections 2.4, 2.5 and 4). */
+export function serverEndpoints(deps: ServersApiDeps): readonly Endpoint[] {
+  const paths = [
+    '/users/:user/server',
+    '/users/:user/servers/:server',
+    '/users/:user/servers/',
+  ] as const
+  return [
+    ...paths.flatMap((path) => [...reading(path, deps), ...running(path, deps)]),
+    ...paths.flatMap((path) => keeping(path, deps)),
+    ...paths.slice(0, 2).map((path) => watching(path, deps)),
+  ]
+}
 
-  /** The four verbs of one server; `path` has `:server` or means the default one. */
-  const mount = (path: string): void => {
-    const target = async (req: Request, scope: string) => {
-      const { user: userName = '', server = '' } = req.params as { user?: string; server?: string }
-      const resource = { kind: 'server', user: userName, server } as const
-      const caller = await guard.require(req, [scope], resource)
-      return { caller, user: await users.byName(userName), server }
-    }
-
-    router.get(path, async (req, res) => {
-      const { caller, user, server } = await target(req, 'read:servers')
-      const found = await servers.find(user, server)
-      if (!found) throw noSuchServer(user, server)
-      res.json(serverModel(found, caller, urls))
-    })
-
-    router.post(path, async (req, res) => {
-      const { user, server } = await target(req, 'start:servers')
-      requireDefault(server)
-      await servers.run(user, server)?.check()
-      const run = await servers.start(user, server, optionsOf(jsonBody(req)))
-      const isSettled = await endsWithin(deps.slow.spawn * 1000, run.settled)
-      if (run.state.kind === 'stopped') throw startFailure(run.state.exit)
-      res
-        .status(isSettled ? 201 : 202)
-        .type('text/plain')
-        .end()
-    })
-
-    router.delete(path, async (req, res) => {
-      const { user, server } = await target(req, 'delete:servers')
-      readStopBody(req)
-      const run = servers.run(user, server)
-      if (!run && !(await servers.find(user, server))) throw noSuchServer(user, server)
-      await run?.stop()
-      const isStopped = run === null || (await endsWithin(deps.slow.stop * 1000, run.ended))
-      res.status(isStopped ? 204 : 202).end()
-    })
-
-    router.get(`${path}/progress`, async (req, res) => {
-      const { user, server } = await target(req, 'read:servers')
-      await streamProgress({ res, user, server }, deps)
-    })
+/** Finds whose server the path means; one without `:server` means the default one. */
+function targetOf({ users }: ServersApiDeps) {
+  return async (params: unknown) => {
+    const { user, server = '' } = params as { readonly user: string; readonly server?: string }
+    return { user: await users.byName(user), server }
   }
-  mount('/users/:user/server')
-  mount('/users/:user/servers/:server')
-  mount('/users/:user/servers/')
-  return router
 }
 
-function requireDefault(server: string): void {
-  if (server !== '') throw new HubError('invalid_request', 'Named servers are not enabled.')
+function reading(path: string, deps: ServersApiDeps): readonly Endpoint[] {
+  const target = targetOf(deps)
+  return [
+    endpoint({
+      method: 'GET',
+      path,
+      summary: 'Read a server',
+      access: { scopes: ['read:servers'], on: 'server' },
+      answers: { 200: serverSchema },
+      async handle({ params, caller }) {
+        const { user, server } = await target(params)
+        const found = await deps.servers.find(user, server)
+        if (!found) throw noSuchServer(user, server)
+        return json(serverModel(found, caller, deps.urls))
+      },
+    }),
+  ]
 }
 
-function noSuchServer(user: User, server: string): HubError {
-  return new HubError('server_not_found', `No such server: ${user.name}/${server.slice(0, 64)}`)
+/** Starting and stopping. */
+function running(path: string, deps: ServersApiDeps): readonly Endpoint[] {
+  const { servers } = deps
+  const target = targetOf(deps)
+  return [
+    endpoint({
+      method: 'POST',
+      path,
+      summary: 'Start a server; a named one is made if need be',
+      access: { scopes: ['start:servers'], on: 'server' },
+      body: z.unknown(),
+      bodyRequired: true,
+      answers: { 201: 'It is ready', 202: 'It is still starting: follow its progress' },
+      async handle({ params, body }) {
+        const { user, server } = await target(params)
+        await servers.run(user, server)?.check()
+        const run = await servers.start(user, server, startRequest(body))
+        const isSettled = await endsWithin(deps.slow.spawn * 1000, run.settled)
+        if (run.state.kind === 'stopped') throw startFailure(run.state.exit)
+        return empty(isSettled ? 201 : 202, 'text/plain')
+      },
+    }),
+    endpoint({
+      method: 'DELETE',
+      path,
+      summary: 'Stop a server; `remove` also deletes a named one',
+      access: { scopes: ['delete:servers'], on: 'server' },
+      body: z.object({ remove: z.boolean().default(false) }),
+      answers: { 204: 'It is stopped, and deleted if asked for', 202: 'It is still stopping' },
+      async handle({ params, body, caller }) {
+        const { user, server } = await target(params)
+        const over = body.remove
+          ? (await servers.edits.remove(user, server, caller.name)).gone
+          : stopped(servers, user, server)
+        return empty((await endsWithin(deps.slow.stop * 1000, over)) ? 204 : 202)
+      },
+    }),
+  ]
 }
 
-/** The options of a start: under `user_options`, or the whole body as before JupyterHub 6. */
-function optionsOf(body: unknown): Json {
-  if (body === null) return null
+/** Servers that do not run. */
+function keeping(path: string, deps: ServersApiDeps): readonly Endpoint[] {
+  const { servers, urls } = deps
+  const target = targetOf(deps)
+  return [
+    endpoint({
+      method: 'PUT',
+      path,
+      summary: 'Make a named server without starting it',
+      access: { scopes: ['start:servers'], on: 'server' },
+      body: z.unknown(),
+      bodyRequired: true,
+      answers: { 201: serverSchema },
+      async handle({ params, body, caller }) {
+        const { user, server } = await target(params)
+        const made = await servers.edits.create(user, server, startRequest(body), caller.name)
+        return json(serverModel(made, caller, urls), 201)
+      },
+    }),
+    endpoint({
+      method: 'PATCH',
+      path,
+      summary: 'Change name, display name or options of a stopped server',
+      access: { scopes: ['start:servers'], on: 'server' },
+      body: editBody,
+      bodyRequired: true,
+      answers: { 200: serverSchema },
+      async handle({ params, body, caller }) {
+        const { user, server } = await target(params)
+        const edited = await servers.edits.edit(user, server, editOf(body), caller.name)
+        return json(serverModel(edited, caller, urls))
+      },
+    }),
+  ]
+}
+
+function watching(path: string, deps: ServersApiDeps): Endpoint {
+  const { servers } = deps
+  const target = targetOf(deps)
+  return endpoint({
+    method: 'GET',
+    path: `${path}/progress`,
+    summary: 'What happens while a server starts, as server-sent events',
+    access: { scopes: ['read:servers'], on: 'server' },
+    answers: { 200: 'A stream of events; the last one has `ready` or `failed`' },
+    async handle({ params }) {
+      const { user, server } = await target(params)
+      const view = await servers.find(user, server)
+      if (!view) throw noSuchServer(user, server)
+      return progressOf(servers.run(user, server), view)
+    },
+  })
+}
+
+/** Stops the server if it runs; resolves when it is stopped. */
+async function stopped(servers: Servers, user: User, server: string): Promise<void> {
+  const run = servers.run(user, server)
+  if (!run && !(await servers.find(user, server))) throw servers.edits.missing(user, server)
+  await run?.stop()
+  await run?.ended
+}
+
+const editBody = z
+  .strictObject({
+    name: z.string().max(255).optional(),
+    display_name: z.string().max(1000).nullable().optional(),
+    user_options: z.record(z.string(), z.json()).optional(),
+  })
+  .refine((body) => Object.keys(body).length > 0, {
+    error: 'needs at least one of: name, display_name, user_options',
+  })
+
+/** An empty display name is none. */
+function editOf({ name, display_name: shown, user_options: options }: z.output<typeof editBody>) {
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(shown === undefined ? {} : { displayName: shown === '' ? null : shown }),
+    ...(options === undefined ? {} : { userOptions: options }),
+  }
+}
+
+/**
+ * What a start is asked with: `display_name` and `user_options`, or, without either, options as the
+ * whole body, as before JupyterHub 6.
+ * @throws {HubError} `invalid_request`.
+ */
+function startRequest(body: unknown): StartRequest {
+  if (body === null) return { userOptions: null, displayName: null }
   if (typeof body !== 'object' || Array.isArray(body))
     throw new HubError('invalid_request', 'the body must be a JSON object')
-  if (!('user_options' in body) && !('display_name' in body)) return body as Json
+  if (!('user_options' in body) && !('display_name' in body))
+    return { userOptions: body as Json, displayName: null }
   const options = ('user_options' in body ? body.user_options : null) ?? null
   if (typeof options !== 'object' || Array.isArray(options))
     throw new HubError('invalid_request', 'user_options must be an object or null')
-  return options as Json
-}
-
-function readStopBody(req: Request): void {
-  const body = jsonBody(req)
-  if (body === null) return
-  if (typeof body !== 'object' || Array.isArray(body))
-    throw new HubError('invalid_request', 'the body must be a JSON object')
-  if ('remove' in body && body.remove)
-    throw new HubError('invalid_request', 'the default server cannot be deleted')
+  const displayName = ('display_name' in body ? body.display_name : null) ?? null
+  if (displayName !== null && typeof displayName !== 'string')
+    throw new HubError('invalid_request', 'display_name must be a string')
+  return { userOptions: options as Json, displayName }
 }
 
 function startFailure(exit: LastExit | null): HubError {
@@ -115,43 +217,31 @@ function startFailure(exit: LastExit | null): HubError {
     : new HubError('spawn_failed', text)
 }
 
-async function streamProgress(
-  at: {
-    readonly res: Response
-    readonly user: User
-    readonly server: string
-  },
-  { servers }: ServersApiDeps,
-): Promise<void> {
-  const { res, user, server } = at
-  const run = servers.run(user, server)
-  const view = await servers.find(user, server)
-  if (!view) throw noSuchServer(user, server)
-  const first = run ? null : lastEvent(view.state.kind === 'stopped' ? view.state.exit : null)
-  if (!run && !first)
-    throw new HubError('invalid_request', `${user.name}/${server} is not starting`)
-  res.writeHead(200, {
-    'Content-Type': 'text/event-stream',
-    'Cache-Control': 'no-cache, no-transform',
-    'X-Accel-Buffering': 'no',
-  })
-  res.write('\n\n')
-  const gone = new AbortController()
-  res.once('close', () => gone.abort())
-  const alive = setInterval(() => res.write('\n\n'), keepAlive * 1000)
-  try {
-    if (first) send(res, first)
-    else if (run) await follow(run, view.prefix, res, gone.signal)
-  } finally {
-    clearInterval(alive)
-    res.end()
+/** @throws {HubError} `invalid_request` when there is nothing to tell. */
+function progressOf(run: ServerRun | null, view: ServerView): Reply {
+  const last = run ? null : lastEvent(view.state.kind === 'stopped' ? view.state.exit : null)
+  if (!run && !last)
+    throw new HubError('invalid_request', `${view.userName}/${view.name} is not starting`)
+  return {
+    kind: 'stream',
+    type: 'text/event-stream',
+    async write(res, signal) {
+      res.write('\n\n')
+      const alive = setInterval(() => res.write('\n\n'), keepAlive * 1000)
+      try {
+        if (last) send(res, last)
+        else if (run) await follow(run, view.prefix, res, signal)
+      } finally {
+        clearInterval(alive)
+      }
+    },
   }
 }
 
 async function follow(
   run: ServerRun,
   url: string,
-  res: Response,
+  res: ServerResponse,
   signal: AbortSignal,
 ): Promise<void> {
   if (run.state.kind === 'starting') {
@@ -172,7 +262,7 @@ function lastEvent(exit: LastExit | null): ProgressEvent | null {
   return exit && exit.cause !== 'stopped' ? failedEvent(exit) : null
 }
 
-function send(res: Response, event: ProgressEvent): void {
+function send(res: ServerResponse, event: ProgressEvent): void {
   res.write(`data: ${JSON.stringify(event)}\n\n`)
 }
 

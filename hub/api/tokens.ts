@@ -1,13 +1,13 @@
-import type { Request, Router } from 'express'
-import { HubError, statusOf } from '../../packages/core/errors.ts'
 import { z } from 'zod'
-import type { Caller } from '../domain/access.ts'
+import { HubError, statusOf } from '../../packages/core/errors.ts'
+import { allows } from '../../packages/core/scopes.ts'
+import type { Access } from '../domain/access.ts'
 import type { Activity } from '../domain/activity.ts'
+import type { Login } from '../domain/login.ts'
 import type { ListedToken, Tokens } from '../domain/tokens.ts'
 import type { User, Users } from '../domain/users.ts'
-import { strictRouter } from '../router.ts'
-import { bodyOf, type Guard } from './handlers.ts'
-import { tokenModel } from './models.ts'
+import { type Endpoint, empty, endpoint, json } from './endpoint.ts'
+import { tokenModel, tokenSchema } from './models.ts'
 
 /** Seconds: a hundred years. More than dates can hold would never end. */
 const longestExpiry = 100 * 365 * 86_400
@@ -16,77 +16,123 @@ const newToken = z.strictObject({
   note: z.string().max(1023).optional(),
   expires_in: z.int().min(0).max(longestExpiry).nullable().default(null),
   scopes: z.array(z.string().max(1023)).max(200).nullable().default(null),
-  auth: z.unknown().optional(),
+  /** Names of roles, resolved to their scopes at once; not together with `scopes`. */
+  roles: z.array(z.string().max(255)).max(200).nullable().default(null),
+  /** What a login form would send, for callers without credentials. */
+  auth: z.record(z.string(), z.unknown()).nullish(),
 })
 
-/** A user's API tokens (wire section 2.7). */
-export function tokensApi({
-  guard,
-  users,
-  tokens,
-  activity,
-}: {
-  readonly guard: Guard
+export interface TokensApiDeps {
   readonly users: Users
+  readonly access: Access
+  readonly login: Login
   readonly tokens: Tokens
   readonly activity: Activity
-}): Router {
-  const router = strictRouter()
+}
+
+/** A user's API tokens (wire section 2.7). */
+export function tokenEndpoints(deps: TokensApiDeps): readonly Endpoint[] {
+  const { users, tokens, activity } = deps
   const model = (token: ListedToken, user: User) =>
     tokenModel(token, user, activity.latest('token', token.id, token.lastActivityAt))
-
-  router.get('/users/:user/tokens', async (req, res) => {
-    await guard.require(req, ['read:tokens'], { kind: 'user', user: req.params.user })
-    const user = await users.byName(req.params.user)
-    const all = await tokens.of(user)
-    res.json({ api_tokens: all.map((token) => model(token, user)) })
-  })
-
-  router.post('/users/:user/tokens', async (req, res) => {
-    const { caller, user } = await creatorOf({ guard, users }, req, req.params.user)
-    const { note, expires_in: expiresInSeconds, scopes } = bodyOf(req, newToken)
-    const by = caller.name === user.name ? '' : ` by ${caller.name}`
-    const wanted = { note: note ?? `Requested via api${by}`, expiresInSeconds, scopes }
-    const { token, secret } = await tokens.create(user, wanted, caller.name)
-    res
-      .status(201)
-      .set('Cache-Control', 'no-store')
-      .json({ ...model(token, user), token: secret })
-  })
-
-  router.get('/users/:user/tokens/:token', async (req, res) => {
-    await guard.require(req, ['read:tokens'], { kind: 'user', user: req.params.user })
-    const user = await users.byName(req.params.user)
-    res.json(model(await tokens.byId(user, tokenId(req.params.token)), user))
-  })
-
-  router.delete('/users/:user/tokens/:token', async (req, res) => {
-    const caller = await guard.require(req, ['tokens'], { kind: 'user', user: req.params.user })
-    const user = await users.byName(req.params.user)
-    await tokens.revoke(user, await tokens.byId(user, tokenId(req.params.token)), caller.name)
-    res.status(204).end()
-  })
-
-  return router
+  return [
+    endpoint({
+      method: 'GET',
+      path: '/users/:user/tokens',
+      summary: "List a user's tokens",
+      access: { scopes: ['read:tokens'], on: 'user' },
+      answers: { 200: z.object({ api_tokens: z.array(tokenSchema) }) },
+      async handle({ params }) {
+        const user = await users.byName(params.user)
+        const all = await tokens.of(user)
+        return json({ api_tokens: all.map((token) => model(token, user)) })
+      },
+    }),
+    endpoint({
+      method: 'POST',
+      path: '/users/:user/tokens',
+      summary: 'Make a token; its secret is shown only here',
+      access: { by: 'handler', scopes: ['tokens'] },
+      body: newToken,
+      answers: { 201: tokenSchema.extend({ token: z.string() }) },
+      async handle({ params, body, require, identify, context }) {
+        const { note, expires_in: expiresInSeconds, scopes, roles } = body
+        const { creator, user } = await creatorOf(users, params.user, async () => {
+          if (!body.auth || (await identify())) return (await require(['tokens'], 'user')).name
+          return ownerBy(deps, body.auth, { name: params.user, peer: context.peer })
+        })
+        const by = creator === user.name ? '' : ` by ${creator}`
+        const wanted = { note: note ?? `Requested via api${by}`, expiresInSeconds, scopes, roles }
+        const { token, secret } = await tokens.create(user, wanted, creator)
+        return json({ ...model(token, user), token: secret }, 201)
+      },
+    }),
+    endpoint({
+      method: 'GET',
+      path: '/users/:user/tokens/:token',
+      summary: 'Read a token',
+      access: { scopes: ['read:tokens'], on: 'user' },
+      answers: { 200: tokenSchema },
+      async handle({ params }) {
+        const user = await users.byName(params.user)
+        return json(model(await tokens.byId(user, tokenId(params.token)), user))
+      },
+    }),
+    endpoint({
+      method: 'DELETE',
+      path: '/users/:user/tokens/:token',
+      summary: 'Revoke a token; one of an OAuth client takes all of that client with it',
+      access: { scopes: ['tokens'], on: 'user' },
+      answers: { 204: 'It is worth nothing any more' },
+      async handle({ caller, params }) {
+        const user = await users.byName(params.user)
+        await tokens.revoke(user, await tokens.byId(user, tokenId(params.token)), caller.name)
+        return empty(204)
+      },
+    }),
+  ]
 }
 
 /** Creating is 403 where other calls are 404: for users that the caller may not touch, and for those there are not. */
 async function creatorOf(
-  { guard, users }: { readonly guard: Guard; readonly users: Users },
-  req: Request,
+  users: Users,
   name: string,
-): Promise<{ caller: Caller; user: User }> {
+  admit: () => Promise<string>,
+): Promise<{ readonly creator: string; readonly user: User }> {
   try {
-    const caller = await guard.require(req, ['tokens'], { kind: 'user', user: name })
-    return { caller, user: await users.byName(name) }
+    return { creator: await admit(), user: await users.byName(name) }
   } catch (error) {
     if (!(error instanceof HubError) || statusOf[error.code] !== 404) throw error
     throw new HubError('forbidden', `no token can be made for ${JSON.stringify(name.slice(0, 64))}`)
   }
 }
 
+/**
+ * The name of whoever these login data are of; like a login, but without a session, so that no site
+ * can misuse a browser for it.
+ * @throws {HubError} `forbidden` when they are wrong, or of somebody who may not make this user's tokens.
+ */
+async function ownerBy(
+  { login, access }: TokensApiDeps,
+  auth: Readonly<Record<string, unknown>>,
+  { name, peer }: { readonly name: string; readonly peer: string },
+): Promise<string> {
+  const fields = Object.entries(auth).filter(([, value]) => typeof value === 'string')
+  const user = await login.identify({
+    form: Object.fromEntries(fields) as Record<string, string>,
+    headers: {},
+    peerAddress: peer,
+    signal: AbortSignal.timeout(60_000),
+  })
+  if (!user) throw new HubError('forbidden', 'these login data are not accepted')
+  const { scopes } = await access.rightsOf({ kind: 'user', user })
+  const groups = await access.groupsOf(name)
+  if (allows(scopes, 'tokens', { kind: 'user', user: name }, () => groups)) return user.name
+  throw new HubError('forbidden', `${user.name} may not make tokens for this user`)
+}
+
 /** `a12` is the token with row id 12. */
-function tokenId(text: string): number {
+export function tokenId(text: string): number {
   const id = /^a(\d{1,15})$/.exec(text)?.[1]
   if (id === undefined)
     throw new HubError('not_found', `there is no token ${JSON.stringify(text.slice(0, 32))}`)

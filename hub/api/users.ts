@@ -1,23 +1,21 @@
-import type { Request, Router } from 'express'
+import { z } from 'zod'
 import { HubError } from '../../packages/core/errors.ts'
 import { filtersOf } from '../../packages/core/scopes.ts'
-import { z } from 'zod'
-import type { Caller } from '../domain/access.ts'
-import type { Activity } from '../domain/activity.ts'
+import { type Access, type Caller, isAdmin, userOf } from '../domain/access.ts'
+import type { Explanations } from '../domain/explanations.ts'
 import type { Servers } from '../domain/servers.ts'
-import type { HubUrls } from '../domain/urls.ts'
-import type { User, Users } from '../domain/users.ts'
-import { strictRouter } from '../router.ts'
-import { bodyOf, type Guard, jsonBody, pageOf, paginated } from './handlers.ts'
-import { type UserFacts, userModel } from './models.ts'
+import type { User } from '../domain/users.ts'
+import { explained } from './explain.ts'
+import { type Endpoint, empty, endpoint, json } from './endpoint.ts'
+import { userSchema } from './models.ts'
+import { type PageLimits, pageOf, pageQuery, paginatedText } from './paging.ts'
+import { prepared } from './reply.ts'
+import { type UserModelDeps, UserModels } from './user-models.ts'
 
-export interface UsersApiDeps {
-  readonly guard: Guard
-  readonly users: Users
-  readonly servers: Servers
-  readonly activity: Activity
-  readonly urls: HubUrls
-  readonly pages: { readonly default: number; readonly max: number }
+export interface UsersApiDeps extends UserModelDeps {
+  readonly pages: PageLimits
+  readonly access: Access
+  readonly explanations: Explanations
 }
 
 const newUsers = z.strictObject({
@@ -29,7 +27,11 @@ const newUser = z.strictObject({
   admin: z.boolean().default(false),
   ...ignored('name', 'groups', 'roles'),
 })
-const changes = z.strictObject({ name: z.string().optional(), admin: z.boolean().optional() })
+const changes = z.strictObject({
+  name: z.string().optional(),
+  admin: z.boolean().optional(),
+  auth_state: z.record(z.string(), z.unknown()).nullable().optional(),
+})
 const activityReport = z
   .strictObject({
     last_activity: z.string().optional(),
@@ -39,44 +41,91 @@ const activityReport = z
     error: 'needs at least one of: last_activity, servers',
   })
 
-/** `/users` and what belongs to one user, but for servers and tokens (wire section 2.3). */
-export function usersApi(deps: UsersApiDeps): Router {
-  const router = strictRouter()
-  serveUsers(router, deps)
-  serveUser(router, deps)
-  serveChanges(router, deps)
-  return router
+/** Present and neither `0` nor `false`: also stopped servers. */
+const stoppedServers = {
+  include_stopped_servers: z
+    .string()
+    .optional()
+    .transform((value) => value !== undefined && value !== '0' && value !== 'false'),
 }
 
-/** Oneself, and everybody. */
-function serveUsers(router: Router, deps: UsersApiDeps): void {
-  const { guard, users, urls } = deps
+const listQuery = z.object({
+  ...pageQuery,
+  ...stoppedServers,
+  state: z.enum(['active', 'ready', 'inactive']).optional(),
+  sort: z.enum(['id', '-id', 'name', '-name', 'last_activity', '-last_activity']).default('id'),
+  name_filter: z.string().max(255).optional(),
+})
 
-  router.get('/user', async (req, res) => {
-    const caller = await guard.anyone(req)
-    res.json(await selfModel(deps, caller))
-  })
+/** `/users` and what belongs to one user, but for servers and tokens (wire section 2.3). */
+export function userEndpoints(deps: UsersApiDeps): readonly Endpoint[] {
+  const models = new UserModels(deps)
+  return [
+    callerEndpoint(models),
+    ...manyUsers(deps, models),
+    ...oneUser(deps, models),
+    ...userChanges(deps, models),
+  ]
+}
 
-  router.get('/users', async (req, res) => {
-    const caller = await guard.anyone(req, 'Missing or invalid credentials.')
-    const only = caller.scopes.has('list:users') ? null : listFilter(caller)
-    if (!only) await guard.require(req, ['list:users'], { kind: 'none' })
-    const page = pageOf(req, deps.pages)
-    const found = await users.page({ ...userQuery(req), ...page, ...(only ? { only } : {}) })
-    const options = { urls, includeStopped: includesStopped(req) }
-    const models = await Promise.all(
-      found.users.map(async (user) => userModel(await factsOf(deps, user), caller, options)),
-    )
-    res.json(paginated(req, models.filter(Boolean), page, found.total))
+function callerEndpoint(models: UserModels): Endpoint {
+  return endpoint({
+    method: 'GET',
+    path: '/user',
+    summary: 'Whose credentials these are, and what they allow',
+    access: { by: 'anyone' },
+    answers: { 200: z.looseObject({ kind: z.string(), name: z.string() }) },
+    handle: async ({ caller }) => json(await selfModel(models, caller)),
   })
+}
 
-  router.post('/users', async (req, res) => {
-    const caller = await guard.require(req, ['admin:users'], { kind: 'none' })
-    const { usernames, admin } = bodyOf(req, newUsers)
-    checkAdminGrant(caller, admin)
-    const made = await users.create(usernames, { admin, by: caller.name })
-    res.status(201).json(await Promise.all(made.map((user) => model(deps, user, caller))))
-  })
+/** Everybody. */
+function manyUsers(deps: UsersApiDeps, models: UserModels): readonly Endpoint[] {
+  const { users } = deps
+  return [
+    endpoint({
+      method: 'GET',
+      path: '/users',
+      summary: 'List users',
+      access: { scopes: ['list:users'], on: 'list', filters: ['user', 'group'] },
+      query: listQuery,
+      answers: { 200: z.array(userSchema) },
+      async handle({ caller, query, context }) {
+        const page = pageOf(context, query, deps.pages)
+        const only = caller.scopes.has('list:users') ? null : listFilter(caller)
+        const found = await users.page({
+          sort: {
+            by: query.sort.replace('-', '') as 'id' | 'name' | 'last_activity',
+            descending: query.sort.startsWith('-'),
+          },
+          ...(query.state ? { state: query.state } : {}),
+          ...(query.name_filter ? { nameContains: query.name_filter } : {}),
+          ...(only ? { only } : {}),
+          offset: page.offset,
+          limit: page.limit,
+        })
+        const shown = await models.rendered(found.users, caller, query.include_stopped_servers)
+        const items = `[${shown.map(({ body }) => body).join(',')}]`
+        return {
+          kind: 'prepared',
+          json: prepared(paginatedText(context, items, page, found.total)),
+        }
+      },
+    }),
+    endpoint({
+      method: 'POST',
+      path: '/users',
+      summary: 'Create several users',
+      access: { scopes: ['admin:users'], on: 'none' },
+      body: newUsers,
+      answers: { 201: z.array(userSchema) },
+      async handle({ caller, body: { usernames, admin } }) {
+        checkAdminGrant(caller, admin)
+        const made = await users.create(usernames, { admin, by: caller.name })
+        return json(models.ofNew(made, caller), 201)
+      },
+    }),
+  ]
 }
 
 /** Any of these shows something of a user. */
@@ -90,65 +139,116 @@ const readingScopes = [
 ]
 
 /** One user: reading, and what their server reports. */
-function serveUser(router: Router, deps: UsersApiDeps): void {
-  const { guard, users, servers, urls } = deps
-
-  router.get('/users/:user', async (req, res) => {
-    const resource = { kind: 'user', user: req.params.user } as const
-    const caller = await guard.require(req, readingScopes, resource)
-    const user = await users.byName(req.params.user)
-    const options = { urls, includeStopped: includesStopped(req) }
-    res.json(userModel(await factsOf(deps, user), caller, options))
-  })
-
-  router.post('/users/:user/activity', async (req, res) => {
-    await guard.require(req, ['users:activity'], { kind: 'user', user: req.params.user })
-    const user = await users.byName(req.params.user)
-    await recordActivity(deps, user, activityReport.parse(jsonBody(req)), servers)
-    res.status(200).end()
-  })
+function oneUser(deps: UsersApiDeps, models: UserModels): readonly Endpoint[] {
+  const { users, servers } = deps
+  return [
+    endpoint({
+      method: 'GET',
+      path: '/users/:user',
+      summary: 'Read a user',
+      access: { scopes: readingScopes, on: 'user' },
+      query: z.object({
+        ...stoppedServers,
+        explain: z.string().optional().meta({ description: 'What they may do, and what from' }),
+      }),
+      answers: { 200: userSchema },
+      async handle({ caller, params, query }) {
+        if (query.explain !== undefined) return explained(deps, caller, params.user)
+        const includeStopped = query.include_stopped_servers
+        const known = models.known(caller, params.user, includeStopped)
+        if (known) return { kind: 'prepared', json: known }
+        const user = await users.byName(params.user)
+        const [shown] = await models.rendered([user], caller, includeStopped)
+        return shown ? { kind: 'prepared', json: shown } : json(null)
+      },
+    }),
+    endpoint({
+      method: 'POST',
+      path: '/users/:user/activity',
+      summary: 'Report when a user and their servers were last active',
+      access: { scopes: ['users:activity'], on: 'user' },
+      body: activityReport,
+      bodyRequired: true,
+      answers: { 200: 'Noted' },
+      async handle({ params, body }) {
+        const user = await users.byName(params.user)
+        await recordActivity(deps, user, body, servers)
+        return empty(200)
+      },
+    }),
+    endpoint({
+      method: 'POST',
+      path: '/users/:user/admin-access',
+      summary: 'Nothing any more: who may enter whose server is decided by access:servers',
+      access: { scopes: ['servers'], on: 'user' },
+      answers: { 403: 'Always' },
+      handle() {
+        throw new HubError(
+          'forbidden',
+          'this hub has no admin access; access:servers lets somebody enter the servers of others',
+        )
+      },
+    }),
+  ]
 }
 
 /** Making, changing and deleting one user. */
-function serveChanges(router: Router, deps: UsersApiDeps): void {
-  const { guard, users } = deps
-
-  router.post('/users/:user', async (req, res) => {
-    const caller = await guard.require(req, ['admin:users'], {
-      kind: 'user',
-      user: req.params.user,
-    })
-    const { admin } = bodyOf(req, newUser)
-    checkAdminGrant(caller, admin)
-    const [user] = await users.create([req.params.user], { admin, by: caller.name })
-    res.status(201).json(user ? await model(deps, user, caller) : null)
-  })
-
-  router.patch('/users/:user', async (req, res) => {
-    const caller = await guard.require(req, ['admin:users'], {
-      kind: 'user',
-      user: req.params.user,
-    })
-    const { name, admin } = changes.parse(jsonBody(req))
-    let user = await users.byName(req.params.user)
-    checkAdminGrant(caller, admin === true || user.admin)
-    if (name !== undefined && name !== user.name) user = await users.rename(user, name)
-    if (admin !== undefined) user = await users.setAdmin(user, admin, caller.name)
-    res.json({ ...(await model(deps, user, caller)), auth_state: null })
-  })
-
-  router.delete('/users/:user', async (req, res) => {
-    const caller = await guard.require(req, ['delete:users'], {
-      kind: 'user',
-      user: req.params.user,
-    })
-    const user = await users.byName(req.params.user)
-    if (caller.user?.id === user.id)
-      throw new HubError('invalid_request', 'Cannot delete yourself!')
-    if (user.admin) checkAdminGrant(caller, true)
-    await users.delete(user, caller.name)
-    res.status(204).end()
-  })
+function userChanges(deps: UsersApiDeps, models: UserModels): readonly Endpoint[] {
+  const { users } = deps
+  return [
+    endpoint({
+      method: 'POST',
+      path: '/users/:user',
+      summary: 'Create a user',
+      access: { scopes: ['admin:users'], on: 'user' },
+      body: newUser,
+      answers: { 201: userSchema },
+      async handle({ caller, params, body: { admin } }) {
+        checkAdminGrant(caller, admin)
+        const made = await users.create([params.user], { admin, by: caller.name })
+        return json(models.ofNew(made, caller)[0], 201)
+      },
+    }),
+    endpoint({
+      method: 'PATCH',
+      path: '/users/:user',
+      summary: 'Rename a user, or make them an admin',
+      access: { scopes: ['admin:users'], on: 'user' },
+      body: changes,
+      bodyRequired: true,
+      answers: { 200: userSchema },
+      async handle({ caller, params, body: { name, admin, auth_state: state } }) {
+        const user = await users.byName(params.user)
+        checkAdminGrant(caller, admin === true || user.admin)
+        if (state !== undefined)
+          throw new HubError(
+            'invalid_request',
+            'auth_state cannot be stored: this hub has no key to encrypt it with (JUPYTERHUB_CRYPT_KEY)',
+          )
+        const edit = {
+          ...(name === undefined ? {} : { name }),
+          ...(admin === undefined ? {} : { admin }),
+        }
+        const model = await models.model(await users.edit(user, edit, caller.name), caller)
+        return json({ ...model, auth_state: null })
+      },
+    }),
+    endpoint({
+      method: 'DELETE',
+      path: '/users/:user',
+      summary: 'Delete a user; their servers are stopped first',
+      access: { scopes: ['delete:users'], on: 'user' },
+      answers: { 204: 'There is no such user any more' },
+      async handle({ caller, params }) {
+        const user = await users.byName(params.user)
+        if (userOf(caller)?.id === user.id)
+          throw new HubError('invalid_request', 'Cannot delete yourself!')
+        if (user.admin) checkAdminGrant(caller, true)
+        await users.delete(user, caller.name)
+        return empty(204)
+      },
+    }),
+  ]
 }
 
 /** Keys that clients send and the hub does not need here. */
@@ -157,7 +257,7 @@ function ignored(...names: readonly string[]) {
 }
 
 function checkAdminGrant(caller: Caller, admin: boolean): void {
-  if (admin && caller.proof.kind !== 'socket' && !caller.user?.admin)
+  if (admin && !isAdmin(caller))
     throw new HubError('forbidden', 'only an admin can make, change or delete an admin')
 }
 
@@ -170,69 +270,23 @@ function listFilter(
   return { users: user, groups: group }
 }
 
-function userQuery(req: Request) {
-  const one = (name: string): string | undefined => {
-    const value = req.query[name]
-    if (value === undefined || typeof value === 'string') return value
-    throw new HubError('invalid_request', `${name} is given more than once`)
-  }
-  const state = z.enum(['active', 'ready', 'inactive']).optional().parse(one('state'))
-  const sort = z
-    .enum(['id', '-id', 'name', '-name', 'last_activity', '-last_activity'])
-    .default('id')
-    .parse(one('sort'))
-  const nameContains = one('name_filter')
-  return {
-    sort: {
-      by: sort.replace('-', '') as 'id' | 'name' | 'last_activity',
-      descending: sort.startsWith('-'),
-    },
-    ...(state ? { state } : {}),
-    ...(nameContains ? { nameContains } : {}),
-  }
-}
-
-function includesStopped(req: Request): boolean {
-  const value = req.query['include_stopped_servers']
-  return value !== undefined && value !== '0' && value !== 'false'
-}
-
-async function factsOf({ users, servers, activity }: UsersApiDeps, user: User): Promise<UserFacts> {
-  const [groups, roles, all] = await Promise.all([
-    users.groupsOf(user),
-    users.rolesOf(user),
-    servers.ofUser(user),
-  ])
-  return {
-    user,
-    groups,
-    roles,
-    servers: all.map((server) => ({
-      ...server,
-      lastActivityAt:
-        server.id === null ? null : activity.latest('server', server.id, server.lastActivityAt),
-    })),
-    lastActivityAt: activity.latest('user', user.id, user.lastActivityAt),
-  }
-}
-
-async function model(deps: UsersApiDeps, user: User, caller: Caller) {
-  return userModel(await factsOf(deps, user), caller, { urls: deps.urls, includeStopped: false })
-}
-
 /** The caller as `GET /user` shows them: always with name and groups, and what they may do (wire section 2.2). */
-async function selfModel(deps: UsersApiDeps, caller: Caller) {
-  const { user, proof, scopes } = caller
+async function selfModel(models: UserModels, caller: Caller) {
+  const { owner, proof, scopes } = caller
   const shown = [...scopes].toSorted()
-  if (!user) return { kind: 'operator', name: caller.name, scopes: shown }
-  const identify = [`read:users:name!user=${user.name}`, `read:users:groups!user=${user.name}`]
-  const seen = { ...caller, scopes: new Set([...scopes, ...identify]) }
-  const facts = await factsOf(deps, user)
-  return {
-    ...userModel(facts, seen, { urls: deps.urls, includeStopped: false }),
-    token_id: proof.kind === 'token' ? `a${proof.token.id}` : null,
-    session_id: proof.kind === 'token' ? proof.token.browserSessionId : null,
+  const token = proof.kind === 'token' ? proof.token : null
+  const credential = {
+    token_id: token && `a${token.id}`,
+    session_id: token && token.browserSessionId,
     scopes: shown,
+  }
+  if (owner.kind === 'operator') return { kind: 'operator', name: caller.name, scopes: shown }
+  if (owner.kind === 'service')
+    return { kind: 'service', name: caller.name, admin: owner.service.admin, ...credential }
+  const { user } = owner
+  return {
+    ...(await models.identified(user, caller)),
+    ...credential,
   }
 }
 
@@ -245,17 +299,17 @@ async function recordActivity(
   const at = report.last_activity === undefined ? null : pastTime(report.last_activity)
   const entries = await Promise.all(
     Object.entries(report.servers ?? {}).map(async ([name, { last_activity: text }]) => {
-      const server = await servers.find(user, name)
-      if (!server || server.id === null)
+      const id = servers.run(user, name)?.row.id ?? (await servers.find(user, name))?.id ?? null
+      if (id === null)
         throw new HubError(
           'invalid_request',
           `No such server '${name.slice(0, 64)}' for user ${user.name}`,
         )
-      return [server.id, pastTime(text)] as const
+      return [id, pastTime(text)] as const
     }),
   )
   if (at) activity.user(user.id, at)
-  for (const [id, time] of entries) activity.server(id, time)
+  for (const [id, time] of entries) activity.server({ id, userId: user.id }, time)
 }
 
 /** A timestamp without a zone is UTC; one more than 59 minutes in the future is a mistake. */

@@ -100,7 +100,8 @@ function checkFlag(name: string, rawName: string, value: string | undefined, fla
 
 function checkPositionals(command: Command, given: readonly string[]): void {
   const wanted = command.positionals ?? 0
-  const extra = given[wanted]
+  const { least, most } = typeof wanted === 'number' ? { least: wanted, most: wanted } : wanted
+  const extra = given[most]
   if (extra !== undefined) throw new UsageError(`unexpected argument '${extra}'`)
-  if (given.length < wanted) throw new UsageError(`'${command.name}' needs ${command.usage}`)
+  if (given.length < least) throw new UsageError(`'${command.name}' needs ${command.usage}`)
 }

@@ -20,7 +20,7 @@ export interface Command {
   /** Arguments in the help, such as `NAME`. */
   readonly usage?: string
   /** How many arguments there must be; none by default. */
-  readonly positionals?: number
+  readonly positionals?: number | { readonly least: number; readonly most: number }
   /** One line for the list of commands. */
   readonly summary: string
   readonly details?: string
@@ -44,6 +44,12 @@ export interface CommandContext {
   readonly print: (line: string) => void
   /** One line about trouble, next to the result. */
   readonly warn: (line: string) => void
+  /** How far long work is: one line that replaces the last one, on a terminal only. Empty: takes it away. */
+  readonly status: (line: string) => void
+  /** The terminal that shows the result; null when a file or a program reads it. */
+  readonly terminal: { readonly columns: number; readonly hasColours: boolean } | null
+  /** All of standard input. */
+  readonly input: () => Promise<string>
   /** Loads the hub with all its parts: only for those who start it or know its drivers. */
   hub(): Promise<HubProgram>
   /** Calls back at each request to stop this program, until the program ends. */
@@ -72,6 +78,8 @@ export interface StartOptions {
   readonly env: Record<string, string>
   readonly quickStart: boolean
   readonly version: string
+  /** First word of the names of metrics; absent: JupyterHub's. */
+  readonly metricsPrefix?: string
   readonly ready?: (info: { readonly url: string; readonly loginLink: string | null }) => void
 }
 

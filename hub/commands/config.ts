@@ -102,6 +102,9 @@ function optionLines({ config, origins }: Site): readonly string[] {
     proxy: withDriver(config.proxy),
     authenticator: { ...config.authenticator.base, ...withDriver(config.authenticator) },
     spawner: { ...config.spawner.base, ...withDriver(config.spawner) },
+    ...Object.fromEntries(
+      config.services.map((service, index) => [`services[${index}]`, { ...service }]),
+    ),
   }
   return [...origins].map(([path, origin]) => {
     const [section = '', option = ''] = path.split('.')

@@ -22,10 +22,13 @@ export function socketFetch(socketPath: string) {
       outgoing.on('response', (incoming) => {
         const status = incoming.statusCode ?? 502
         const statusText = incoming.statusMessage ?? ''
+        const headers = new Headers()
+        for (const [name, value] of Object.entries(incoming.headers))
+          if (typeof value === 'string') headers.set(name, value)
         const empty = status === 204 || status === 304
         if (empty) incoming.resume()
         const stream = empty ? null : (Readable.toWeb(incoming) as ReadableStream<Uint8Array>)
-        resolve(new Response(stream, { status, statusText }))
+        resolve(new Response(stream, { status, statusText, headers }))
       })
       outgoing.end(body)
     })

@@ -1,3 +1,4 @@
+import { HubError } from '../../packages/core/errors.ts'
 import { type Config, describeProblem } from '../config.ts'
 import { prepareDataDir } from '../data-dir.ts'
 import { loadSecrets } from '../secrets.ts'
@@ -24,7 +25,7 @@ async function run(context: CommandContext): Promise<number> {
   const { driver, options } = site.config.spawner
   driver.check?.(options)
   const dataDir = prepareDataDir(site.dataDir)
-  const secrets = loadSecrets({ dataDir, env: context.env })
+  const secrets = loadSecrets({ dataDir, env: context.env, services: site.config.services })
   const signals = stopSignals(context)
   const { startHub } = await context.hub()
   const hub = await startHub({
@@ -34,12 +35,24 @@ async function run(context: CommandContext): Promise<number> {
     env: keptVariables(site.config, context.env),
     quickStart: site.file === null,
     version: context.version,
+    ...metricsPrefix(context.env),
     ready: (info) => announce(context, site, info),
   })
   void signals.next().then((signal) => stopOn(signal, hub, site, context, signals))
   const { reason } = await hub.stopped
   context.print(`Portico has stopped: ${reason}`)
   return 0
+}
+
+/** JupyterHub's variable. https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels */
+function metricsPrefix(env: CommandContext['env']): { readonly metricsPrefix?: string } {
+  const { JUPYTERHUB_METRICS_PREFIX: prefix } = env
+  if (!prefix) return {}
+  if (/^[A-Za-z_:][\w:]*$/.test(prefix)) return { metricsPrefix: prefix }
+  throw new HubError(
+    'invalid_request',
+    'JUPYTERHUB_METRICS_PREFIX must be letters, digits and underscores, as in jupyterhub',
+  )
 }
 
 /** PATH, locale and time zone, and what `spawner.envKeep` names. Everything else stays here. */

@@ -1,5 +1,8 @@
+import { scopeCatalogue, unknownScopes } from '../../packages/core/scopes.ts'
 import { nameKey } from '../../packages/core/slug.ts'
 import type { Config } from '../config.ts'
+import { roleChecks } from './roles.ts'
+import { isClearText } from './services.ts'
 import { isLoopback } from './values.ts'
 
 /** What a check found; `fatal` ones keep the hub from starting. */
@@ -73,6 +76,36 @@ const callbackUrl: Check = {
       message:
         "must begin with https://, since login codes pass through it; or set 'hub.allowPlainHttp: true' " +
         'for a test network (rule A2-31)',
+    }
+  },
+}
+
+/** Security checklist A2-31, for our own OAuth clients. */
+const serviceCallbacks: Check = {
+  reads: ['services', 'hub.allowPlainHttp'],
+  *find({ hub, services }) {
+    if (hub.allowPlainHttp) return
+    for (const [index, { oauthRedirectUri = '' }] of services.entries()) {
+      if (!isClearText(oauthRedirectUri)) continue
+      yield {
+        path: `services[${index}].oauthRedirectUri`,
+        message:
+          "must begin with https://, since login codes pass through it; or set 'hub.allowPlainHttp: true' " +
+          'for a test network (rule A2-31)',
+      }
+    }
+  },
+}
+
+const serviceScopes: Check = {
+  reads: ['services', 'hub.customScopes'],
+  *find({ hub, services }) {
+    const catalogue = scopeCatalogue(hub.customScopes)
+    for (const [index, { oauthClientAllowedScopes }] of services.entries()) {
+      const unknown = unknownScopes(oauthClientAllowedScopes, catalogue)
+      if (unknown.length === 0) continue
+      const path = `services[${index}].oauthClientAllowedScopes`
+      yield { path, message: `names scopes that do not exist: ${unknown.join(', ')}` }
     }
   },
 }
@@ -204,11 +237,14 @@ export const refusals: readonly Check[] = [
   plainHttp,
   testAuthenticator,
   callbackUrl,
+  serviceCallbacks,
+  serviceScopes,
   secretVariables,
   contradictoryUrls,
   contradictoryPages,
   contradictoryUsers,
   userMap,
+  ...roleChecks,
 ]
 
 /** Security checklist A2-18: such a config starts and lets nobody in; `config check` fails. */

@@ -26,7 +26,8 @@ export function joinPath(path: readonly PropertyKey[]): string {
 /** The sentence for one zod issue; zod's own words where they are clear. */
 export function messageOf(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_type') return `must be ${article(issue.expected)}`
-  if (issue.code === 'invalid_union') return 'has the wrong type'
+  if (issue.code === 'invalid_union')
+    return issue.message === 'Invalid input' ? 'has the wrong type' : issue.message
   if (issue.code === 'unrecognized_keys') return `has unknown keys: ${issue.keys.join(', ')}`
   if (issue.code === 'invalid_key') return issue.issues.map(messageOf).join('; ')
   return issue.message

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import type { Identity } from '../../packages/core/authenticator.ts'
 import type { Json } from '../../packages/core/spawner.ts'
+import { namedServerOptions } from './named-servers.ts'
+import { customScopesSchema, groupsSchema, roleSchema } from './roles.ts'
 import {
   basePath,
   count,
@@ -53,10 +55,13 @@ export const hubSchema = z.strictObject({
   concurrentSpawnLimit: count.default(100),
   /** Servers that may exist at once; further starts get 429. 0: no limit. */
   activeServerLimit: count.default(0),
+  ...namedServerOptions,
   /** Seconds; activity closer than this to the last one is not written. 0: every one is. */
   activityResolution: seconds.default(30),
   /** Seconds between two rounds of collecting activity and checking routes. */
   lastActivityInterval: z.number().positive().default(300),
+  /** Seconds between two looks at whether services answer; only the log tells. 0: never. */
+  serviceCheckInterval: seconds.default(60),
   /** Seconds that a start of the hub waits for servers of the last run; then it goes on meanwhile. */
   initSpawnersTimeout: z.number().default(10),
   /** Seconds after which the API answers 202 to a start that still goes on. */
@@ -69,12 +74,24 @@ export const hubSchema = z.strictObject({
   oauthRequirePkce: z.boolean().default(false),
   /** Longest life in seconds of a token made through the API. 0: no limit. */
   tokenExpiresInMaxSeconds: count.default(0),
+  /** Roles besides the default ones, and who has them; a default role keeps what is not given. */
+  loadRoles: z.array(roleSchema).default([]),
+  /** Groups that exist from the start: members are added, properties replaced. */
+  loadGroups: groupsSchema.default({}),
+  /** Scopes that services define for themselves; names begin with `custom:`. */
+  customScopes: customScopesSchema.default({}),
+  /** Scopes that the role `user` has besides `self`. */
+  extraUserScopes: z.array(z.string().min(1)).default([]),
   /** Page size for API clients that ask for pages. */
   apiPageDefaultLimit: z.int().positive().default(50),
   /** Largest page, and what clients get that do not ask for pages. */
   apiPageMaxLimit: z.int().positive().default(200),
   /** Answers 503 instead of 424 for a server that does not run. */
   useLegacyStoppedServerStatusCode: z.boolean().default(false),
+  /** Asks for the scope `read:metrics` before metrics are shown. */
+  authenticatePrometheus: z.boolean().default(true),
+  /** File for what happens, one JSON line an event; relative to the config file. JupyterHub: `EventLog.handlers`. */
+  eventLogFile: z.string().min(1).optional(),
   /** Folders with templates that replace built-in ones; relative to the config file. */
   templatePaths: z.array(z.string().min(1)).default([]),
   /** Least level that is logged. */

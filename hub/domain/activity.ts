@@ -3,6 +3,7 @@ import type { TokenStore } from '../store/tokens.ts'
 import type { UserStore } from '../store/users.ts'
 import { describeError } from '../../packages/core/errors.ts'
 import type { Log } from '../log.ts'
+import type { Changes } from './changes.ts'
 
 type Kind = 'user' | 'server' | 'token'
 
@@ -28,11 +29,11 @@ export class Activity {
   }
 
   user(id: number, at: Date): void {
-    this.#note('user', id, at)
+    if (this.#note('user', id, at)) this.#deps.changes.touchFacts(id)
   }
 
-  server(id: number, at: Date): void {
-    this.#note('server', id, at)
+  server({ id, userId }: { readonly id: number; readonly userId: number }, at: Date): void {
+    if (this.#note('server', id, at)) this.#deps.changes.touchFacts(userId)
   }
 
   token(id: number, at: Date): void {
@@ -50,10 +51,12 @@ export class Activity {
     await this.#write()
   }
 
-  #note(kind: Kind, id: number, at: Date): void {
+  /** Whether it is news. */
+  #note(kind: Kind, id: number, at: Date): boolean {
     const last = this.#waiting[kind].get(id) ?? this.#written[kind].get(id)
-    if (last && at.getTime() - last.getTime() < this.#deps.resolution * 1000) return
+    if (last && at.getTime() - last.getTime() < this.#deps.resolution * 1000) return false
     this.#waiting[kind].set(id, at)
+    return true
   }
 
   async #write(): Promise<void> {
@@ -87,6 +90,7 @@ interface ActivityDeps {
   readonly users: UserStore
   readonly servers: ServerStore
   readonly tokens: TokenStore
+  readonly changes: Changes
   readonly log: Log
   /** Seconds; activity closer than this to the last one is dropped. */
   readonly resolution: number

@@ -5,9 +5,10 @@ import { nameKey } from '../../packages/core/slug.ts'
 import type { AuthenticatorOptions } from '../config.ts'
 import type { Events } from '../events.ts'
 import { type Log, shortName } from '../log.ts'
+import { type Metrics, stopwatch } from '../metrics.ts'
 import type { Session, SessionStore } from '../store/sessions.ts'
 import type { User, UserStore } from '../store/users.ts'
-import type { Access } from './access.ts'
+import type { Changes } from './changes.ts'
 
 /** A login that succeeded: the user, and the secret for the signed login cookie. */
 export interface LoggedIn {
@@ -22,6 +23,8 @@ export interface Login {
    * @throws {HubError} `invalid_request` for fields that are too long.
    */
   attempt(request: LoginRequest): Promise<LoggedIn | null>
+  /** The same without a session: for credentials that come with the one request they are for. */
+  identify(request: LoginRequest): Promise<User | null>
   /** Ends one session and every token that was issued through it. */
   end(user: User, session: Session, peer: string): Promise<void>
   /** Whether a user of this name would be let in, with the rule that says so. */
@@ -41,8 +44,9 @@ export interface LoginDeps {
   readonly options: AuthenticatorOptions
   readonly users: UserStore
   readonly sessions: SessionStore
-  readonly access: Access
+  readonly changes: Changes
   readonly events: Events
+  readonly metrics: Pick<Metrics, 'loggedIn' | 'loggedOut'>
   readonly log: Log
   readonly clock: () => Date
   /** Why the spawner could never start a server for this user, or null. */
@@ -74,30 +78,44 @@ class LoginPipeline implements Login {
   }
 
   async attempt(request: LoginRequest): Promise<LoggedIn | null> {
+    const { log, events, metrics } = this.#deps
+    const seconds = stopwatch()
+    const user = await this.identify(request)
+    if (!user) {
+      metrics.loggedIn(seconds(), false)
+      return null
+    }
+    const loggedIn = await this.#openSession(user)
+    const peer = request.peerAddress
+    log.info(`${user.name} logged in`, { peer })
+    events.emit({ kind: 'login', user: user.name, peer })
+    metrics.loggedIn(seconds(), true)
+    return loggedIn
+  }
+
+  async identify(request: LoginRequest): Promise<User | null> {
     checkSizes(request.form)
     const { log, events } = this.#deps
     const peer = request.peerAddress
     const typed = shortName(request.form['username'] ?? '')
     const signal = AbortSignal.any([request.signal, AbortSignal.timeout(patience)])
-    const found = await this.#identify({ ...request, signal }).catch(describeError)
+    const found = await this.#verdict({ ...request, signal }).catch(describeError)
     if (typeof found === 'string') {
       log.warn(`login failed for ${JSON.stringify(typed)}`, { peer, reason: found })
       events.emit({ kind: 'login-failed', user: typed, peer, reason: found })
       return null
     }
-    const loggedIn = await this.#openSession(await this.#ensureUser(found))
-    const user = loggedIn.user.name
-    log.info(`${user} logged in`, { peer })
-    events.emit({ kind: 'login', user, peer })
-    return loggedIn
+    return this.#ensureUser(found)
   }
 
   async end(user: User, session: Session, peer: string): Promise<void> {
-    const { sessions, access, log, events } = this.#deps
+    const { sessions, changes, log, events, metrics } = this.#deps
+    const seconds = stopwatch()
     await sessions.delete(session.id)
-    access.forget(user.id)
+    changes.touchRights(user.id)
     log.info(`${user.name} logged out`, { peer })
     events.emit({ kind: 'logout', user: user.name, peer })
+    metrics.loggedOut(seconds())
   }
 
   async admits(userName: string): Promise<{ readonly allowed: boolean; readonly rule: string }> {
@@ -116,7 +134,7 @@ class LoginPipeline implements Login {
   }
 
   /** The identity under its name here, or why it may not come in. */
-  async #identify(request: LoginRequest): Promise<Identity | string> {
+  async #verdict(request: LoginRequest): Promise<Identity | string> {
     const { authenticator, options, spawnerRefusal } = this.#deps
     const verdict = await authenticator.authenticate(request)
     if (verdict.kind === 'denied') return verdict.reason
@@ -135,7 +153,7 @@ class LoginPipeline implements Login {
   }
 
   async #ensureUser(identity: Identity): Promise<User> {
-    const { users, access, events, authenticator, clock } = this.#deps
+    const { users, changes, events, authenticator, clock } = this.#deps
     const { userName, admin, userInfo } = identity
     const found = await users.findByName(userName)
     const made = found
@@ -152,7 +170,7 @@ class LoginPipeline implements Login {
       events.emit({ kind: 'admin-changed', user: user.name, admin, by: 'login' })
     }
     if (userInfo) await users.setUserInfo(user.id, userInfo)
-    access.forget(user.id)
+    changes.touchRights(user.id)
     return user
   }
 

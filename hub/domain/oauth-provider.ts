@@ -1,17 +1,26 @@
 import { createHash } from 'node:crypto'
 import {
-  allows,
   covers,
   describeScope,
   expandScopes,
+  holdsAny,
   isScope,
-  type ScopeOwner,
+  type ScopeCatalogue,
 } from '../../packages/core/scopes.ts'
 import type { OauthClient, OauthCode, OauthStore } from '../store/oauth.ts'
+import type { RoleStore } from '../store/roles.ts'
 import type { Session } from '../store/sessions.ts'
 import { matchesHash, newSecret, type TokenStore } from '../store/tokens.ts'
 import type { User, UserStore } from '../store/users.ts'
-import type { Access, Caller } from './access.ts'
+import { type Access, type Caller, userOf } from './access.ts'
+import type { Changes } from './changes.ts'
+import {
+  grantableScopes,
+  impliedScopes,
+  opens,
+  requestedScopes,
+  scopeOwner,
+} from './oauth-scopes.ts'
 import { sameText } from './signed-values.ts'
 
 /** Parameters of one request, each with all its values: a repeated one is an error (RFC 6749 section 3.1). */
@@ -33,6 +42,8 @@ export interface ConsentScope {
   readonly raw: string
   readonly description: string
   readonly filter: string | null
+  /** Comes with every login: who the user is, and access to this one client. */
+  readonly isImplied: boolean
 }
 
 /** What the token endpoint answers (RFC 6749 sections 5.1 and 5.2). */
@@ -59,10 +70,15 @@ export interface OauthProvider {
     consented: readonly string[] | 'denied' | null,
   ): Promise<Authorization>
   token(body: Parameters): Promise<TokenAnswer>
+  /** Where this client gets its browsers back, when that is another site; null for all others. */
+  returnOrigin(clientId: string): Promise<string | null>
 }
 
 /** Milliseconds a code is good for. */
 const codeLifetime = 60_000
+
+/** Names that one request may use in place of scopes. */
+const mostRoles = 50
 
 interface AuthorizeRequest {
   readonly client: OauthClient
@@ -77,7 +93,9 @@ export interface OauthProviderDeps {
   readonly oauth: OauthStore
   readonly tokens: TokenStore
   readonly users: UserStore
+  readonly roles: Pick<RoleStore, 'scopesOf'>
   readonly access: Access
+  readonly changes: Changes
   readonly clock: () => Date
   readonly tokenSeconds: number
   readonly requirePkce: boolean
@@ -103,25 +121,32 @@ class CodeGrant implements OauthProvider {
     caller: Caller,
     consented: readonly string[] | 'denied' | null,
   ): Promise<Authorization> {
-    const { oauth, requirePkce } = this.#deps
-    const { user, proof } = caller
+    const { oauth, requirePkce, access } = this.#deps
+    const { catalogue } = access
+    const { proof } = caller
+    const user = userOf(caller)
     if (!user || proof.kind !== 'session')
       return refused(403, 'log in with a browser to authorize an application')
     const client = await oauth.findClient(single(query, 'client_id') ?? '')
-    const request = readRequest(query, client, requirePkce)
+    const wanted = await this.#wantedScopes(query)
+    const request = readRequest(query, client, { requirePkce, wanted, catalogue })
     if ('kind' in request) return request
     if ('error' in request)
       return this.#back(request, { error: request.error, error_description: request.description })
-    if (!mayAccess(request.client, caller))
+    if (!(await this.#mayOpen(request.client, caller.scopes)))
       return refused(403, `You do not have access to ${request.client.description}`)
-    const granted = narrowed(request.scopes, caller, request.client)
+    const granted = grantableScopes(request.scopes, caller, { client: request.client, catalogue })
     if (consented === 'denied')
       return this.#back(request, { error: 'access_denied', error_description: 'the user refused' })
     if (consented === null && (await this.#needsConsent(request.client, user, granted))) {
-      const scopes = granted.map((raw) => ({ raw, ...describeScope(raw) }))
+      const implied = impliedScopes(request.client)
+      const scopes = granted.map((raw) => {
+        return { raw, ...describeScope(raw, catalogue), isImplied: implied.includes(raw) }
+      })
       return { kind: 'consent', client: request.client, scopes }
     }
-    const scopes = consented === null ? granted : granted.filter((one) => consented.includes(one))
+    const agreed = consented && [...consented, ...impliedScopes(request.client)]
+    const scopes = agreed ? granted.filter((scope) => agreed.includes(scope)) : granted
     return this.#issueCode(request, user, proof.session, scopes)
   }
 
@@ -141,6 +166,28 @@ class CodeGrant implements OauthProvider {
     if (code.consumed) return this.#replayed(code)
     if (code.expiresAt <= clock()) return failure('invalid_grant', 'the code has expired')
     return verifyCode(body, code) ?? this.#exchange(client, code)
+  }
+
+  async returnOrigin(clientId: string): Promise<string | null> {
+    const client = await this.#deps.oauth.findClient(clientId)
+    return client && URL.canParse(client.redirectUri) ? new URL(client.redirectUri).origin : null
+  }
+
+  /** The raw scopes of the `scope` parameter, in which names of roles stand for their scopes; null when it is empty. */
+  async #wantedScopes(query: Parameters): Promise<readonly string[] | null> {
+    const names = (single(query, 'scope') ?? '').split(' ').filter((name) => name !== '')
+    if (names.length === 0) return null
+    const { roles, access } = this.#deps
+    const others = names.filter((name) => !isScope(name, access.catalogue)).slice(0, mostRoles)
+    const found = await Promise.all(others.map((name) => roles.scopesOf(name)))
+    const meant = new Map(others.map((name, index) => [name, found[index]]))
+    return names.filter((name) => name !== 'identify').flatMap((name) => meant.get(name) ?? [name])
+  }
+
+  async #mayOpen(client: OauthClient, scopes: ReadonlySet<string>): Promise<boolean> {
+    if (opens(client, scopes)) return true
+    if (!client.server || !holdsAny(scopes, 'access:servers')) return false
+    return opens(client, scopes, await this.#deps.access.groupsOf(client.server.userName))
   }
 
   /** Back to the client, which is known to own this redirect URI. */
@@ -175,17 +222,19 @@ class CodeGrant implements OauthProvider {
     return this.#back(request, { code })
   }
 
-  /** Own servers need none, nor does what this client was granted before. */
+  /** Own servers and services of the no-confirm kind need none, nor does what this client was granted before. */
   async #needsConsent(
     client: OauthClient,
     user: User,
     scopes: readonly string[],
   ): Promise<boolean> {
     const { oauth, clock } = this.#deps
-    if (client.server?.userId === user.id) return false
-    const owner = ownerOf(client, user)
-    const granted = expandScopes(await oauth.grantedScopes(user.id, client.id, clock()), owner)
-    return ![...expandScopes(scopes, owner)].every((scope) => covers(granted, scope))
+    if (client.server?.userId === user.id || client.service?.noConfirm) return false
+    const owner = scopeOwner(client, user.name)
+    const { catalogue } = this.#deps.access
+    const earlier = await oauth.grantedScopes(user.id, client.id, clock())
+    const granted = expandScopes(earlier, owner, catalogue)
+    return ![...expandScopes(scopes, owner, catalogue)].every((scope) => covers(granted, scope))
   }
 
   async #authenticateClient(body: Parameters): Promise<OauthClient | null> {
@@ -197,15 +246,16 @@ class CodeGrant implements OauthProvider {
   /** Somebody else may have the code: what it gave is taken back (RFC 9700 section 2.1.1). */
   async #replayed(code: OauthCode): Promise<TokenAnswer> {
     await this.#deps.tokens.revokeOfCode(code.id)
-    this.#deps.access.forget(code.userId)
+    this.#deps.changes.touchRights(code.userId)
     return failure('invalid_grant', 'the code was used before; its tokens are revoked')
   }
 
   async #exchange(client: OauthClient, code: OauthCode): Promise<TokenAnswer> {
     const { oauth, tokens, users, access, clock, tokenSeconds } = this.#deps
     const user = await users.findById(code.userId)
-    const scopes = user && !user.blocked ? await access.scopesOf(user) : null
-    if (!user || !scopes || !mayAccess(client, { user, scopes }))
+    const owner = user && !user.blocked ? ({ kind: 'user', user } as const) : null
+    const scopes = owner && (await access.rightsOf(owner)).scopes
+    if (!user || !scopes || !(await this.#mayOpen(client, scopes)))
       return failure('invalid_grant', 'the user has no access any more')
     if (!(await oauth.consumeCode(code.id, clock())))
       return failure('invalid_grant', 'the code was used before')
@@ -233,11 +283,17 @@ type RedirectError = Pick<AuthorizeRequest, 'redirectUri' | 'state'> & {
   readonly description: string
 }
 
+interface AuthorizeRules {
+  readonly requirePkce: boolean
+  readonly wanted: readonly string[] | null
+  readonly catalogue: ScopeCatalogue
+}
+
 /** Errors before client and redirect URI are known to be right never leave the hub (RFC 6749 section 4.1.2.1). */
 function readRequest(
   query: Parameters,
   client: OauthClient | null,
-  requirePkce: boolean,
+  { requirePkce, wanted, catalogue }: AuthorizeRules,
 ): AuthorizeRequest | Refusal | RedirectError {
   const refuse = (message: string): Refusal => refused(400, message)
   for (const [name, values] of query)
@@ -261,7 +317,7 @@ function readRequest(
   if (responseType !== 'code') return fail('unsupported_response_type', 'only code is supported')
   const pkce = readPkce(query, client.requirePkce || requirePkce)
   if (typeof pkce === 'string') return fail('invalid_request', pkce)
-  const scopes = readScopes(single(query, 'scope'), client)
+  const scopes = requestedScopes(wanted, client, catalogue)
   if (typeof scopes === 'string') return fail('invalid_scope', scopes)
   return { client, redirectUri, state, ...pkce, scopes }
 }
@@ -283,65 +339,6 @@ function readPkce(
     return 'unknown code_challenge_method'
   if (required && method !== 'S256') return 'code_challenge_method must be S256'
   return { codeChallenge, codeChallengeMethod: method ?? 'plain' }
-}
-
-/** The raw scopes a client asks for: all it may have when it names none. */
-function readScopes(requested: string | null, client: OauthClient): readonly string[] | string {
-  const base = ['read:users:name!user', 'read:users:groups!user']
-  const allowed = [...new Set([...client.allowedScopes, ...base])]
-  const wanted = (requested ?? '')
-    .split(' ')
-    .filter((scope) => scope !== '' && scope !== 'identify')
-  if (wanted.length === 0)
-    return client.allowedScopes.includes('inherit') ? client.allowedScopes : allowed
-  const unknown = wanted.filter((scope) => !isScope(scope))
-  if (unknown.length > 0) return `unknown scopes: ${unknown.join(' ')}`
-  const access = client.allowedScopes.filter((scope) => scope.startsWith('access:'))
-  const withAccess = [...new Set([...wanted, ...access])]
-  if (allowed.includes('inherit')) return withAccess
-  // Both sides are compared for a nameless user: filters such as !user mean the same on either.
-  const owner = { userName: '\u0000' }
-  const limit = expandScopes(allowed, owner)
-  const excess = wanted.filter((scope) =>
-    [...expandScopes([scope], owner)].some((one) => !covers(limit, one)),
-  )
-  return excess.length > 0 ? `not allowed for this client: ${excess.join(' ')}` : withAccess
-}
-
-/** What of the requested scopes this user can give: the rest is dropped silently, as on JupyterHub. */
-function narrowed(
-  scopes: readonly string[],
-  caller: Caller,
-  client: OauthClient,
-): readonly string[] {
-  if (!caller.user) return []
-  const owner = ownerOf(client, caller.user)
-  const identify = expandScopes(['read:users:name!user', 'read:users:groups!user'], owner)
-  return scopes.filter((raw) => {
-    if (raw === 'inherit') return true
-    const expanded = [...expandScopes([raw], owner)]
-    return (
-      expanded.length > 0 &&
-      expanded.every((scope) => covers(caller.scopes, scope) || identify.has(scope))
-    )
-  })
-}
-
-function mayAccess(
-  client: OauthClient,
-  caller: Pick<Caller, 'scopes' | 'user'> & { readonly groups?: readonly string[] },
-): boolean {
-  const { server } = client
-  if (!server) return false
-  const resource = { kind: 'server', user: server.userName, server: server.name } as const
-  return allows(caller.scopes, 'access:servers', resource)
-}
-
-function ownerOf(client: OauthClient, user: User): ScopeOwner {
-  return {
-    userName: user.name,
-    ...(client.server ? { server: `${client.server.userName}/${client.server.name}` } : {}),
-  }
 }
 
 /** Redirect URI and PKCE verifier of the exchange; null when they are right. A wrong one does not use up the code. */

@@ -38,8 +38,8 @@ export async function waitForHttp(options: {
   })
 }
 
-/** The status, or why there is none. Not by `fetch`, whose code alone takes a hub several MiB. */
-async function ask(url: string, signal: AbortSignal): Promise<number | string> {
+/** The status of a GET, redirects not followed, or why there is none within five seconds. Not by `fetch`, whose code alone takes a hub several MiB. */
+export async function ask(url: string, signal: AbortSignal): Promise<number | string> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(5000)])
   const { get } = url.startsWith('https:') ? await import('node:https') : http
   return new Promise((resolve) => {

@@ -2,10 +2,12 @@ import { describeError, HubError } from '../../packages/core/errors.ts'
 import { after } from '../../packages/core/promises.ts'
 import type { BurialReason, Proxy, ReportedRoute, Route } from '../../packages/core/proxy.ts'
 import type { Log } from '../log.ts'
+import { type Metrics, stopwatch } from '../metrics.ts'
 
 export interface RoutesDeps {
   readonly proxy: Proxy
   readonly log: Log
+  readonly metrics: Pick<Metrics, 'routeAdded' | 'routeDeleted' | 'routesPolled' | 'routesChecked'>
   /** Origins that no server may be: the hub itself and the proxy's API. */
   readonly ownOrigins: readonly string[]
 }
@@ -28,7 +30,7 @@ export class Routes {
 
   /** @throws {HubError} `invalid_request` for a target the proxy must not reach, `proxy_unreachable`. */
   async add(route: Route): Promise<void> {
-    if (route.data['hub'] !== true) this.#checkTarget(route)
+    if (route.data['hub'] !== true) this.checkTarget(route.target)
     this.#wanted.set(route.routespec, route)
     await this.#settle(route.routespec)
   }
@@ -72,9 +74,25 @@ export class Routes {
 
   /** Compares with what the proxy has, mends every difference, and returns what it reports. */
   async check(): Promise<readonly ReportedRoute[]> {
-    const reported = await this.#deps.proxy.list()
+    const { proxy, metrics } = this.#deps
+    const seconds = stopwatch()
+    const reported = await proxy.list()
+    metrics.routesPolled(seconds())
     await this.#mend(reported)
+    metrics.routesChecked(seconds())
     return reported
+  }
+
+  /**
+   * The proxy is somewhere else now, or takes another token: speaks to it there and mends its table.
+   * @throws {HubError} `invalid_request` for a proxy that cannot move, `proxy_unreachable`.
+   */
+  async moveProxy(to: { readonly apiUrl?: URL; readonly authToken?: string }): Promise<void> {
+    const { proxy } = this.#deps
+    if (!proxy.move)
+      throw new HubError('invalid_request', 'this proxy cannot be reached at another address')
+    proxy.move(to)
+    await this.check()
   }
 
   all(): readonly Route[] {
@@ -94,9 +112,8 @@ export class Routes {
         const route = this.#wanted.get(routespec)
         const reason = this.#reasons.get(routespec)
         this.#reasons.delete(routespec)
-        if (route) return proxy.add(route)
-        if (reason === 'starting') return proxy.announce?.(routespec)
-        return reason && proxy.bury ? proxy.bury(routespec, reason) : proxy.delete(routespec)
+        if (reason !== 'starting') return this.#tell(routespec, route, reason)
+        return route ? this.#tell(routespec, route, undefined) : proxy.announce?.(routespec)
       })
     const forget = (): void => {
       if (this.#changes.get(routespec) === change) this.#changes.delete(routespec)
@@ -104,6 +121,27 @@ export class Routes {
     this.#changes.set(routespec, change)
     change.then(forget, forget)
     return change
+  }
+
+  async #tell(
+    routespec: string,
+    route: Route | undefined,
+    reason: BurialReason | undefined,
+  ): Promise<void> {
+    const { proxy, metrics } = this.#deps
+    const tell = (): Promise<void> => {
+      if (route) return proxy.add(route)
+      return reason && proxy.bury ? proxy.bury(routespec, reason) : proxy.delete(routespec)
+    }
+    const told = route ? metrics.routeAdded : metrics.routeDeleted
+    const seconds = stopwatch()
+    try {
+      await tell()
+      told(seconds(), true)
+    } catch (error) {
+      told(seconds(), false)
+      throw error
+    }
   }
 
   async #mend(reported: readonly ReportedRoute[]): Promise<void> {
@@ -125,7 +163,8 @@ export class Routes {
     this.#deps.log.warn(message, { route, error: describeError(error) })
   }
 
-  #checkTarget({ target }: Route): void {
+  /** @throws {HubError} `invalid_request` for a target the proxy must not reach. */
+  checkTarget(target: string): void {
     const { ownOrigins } = this.#deps
     const url = new URL(target)
     const refuse = (why: string): never => {

@@ -6,6 +6,8 @@ export interface ServerIdentity {
   readonly userName: string
   readonly serverName: string
   readonly apiToken: string
+  /** Of its OAuth client. */
+  readonly clientId: string
 }
 
 /** The parts of the config that show in a server's environment. */
@@ -33,7 +35,7 @@ export function oauthClientId(userName: string, serverName: string): string {
  * `environment`, which comes last. `bind` is where the server listens.
  */
 export function serverEnvironment(
-  { userName, serverName, apiToken }: ServerIdentity,
+  { userName, serverName, apiToken, clientId }: ServerIdentity,
   urls: HubUrls,
   options: EnvironmentOptions,
   bind: URL,
@@ -51,7 +53,7 @@ export function serverEnvironment(
     ...options.kept,
     JUPYTERHUB_API_TOKEN: apiToken,
     JPY_API_TOKEN: apiToken,
-    JUPYTERHUB_CLIENT_ID: oauthClientId(userName, serverName),
+    JUPYTERHUB_CLIENT_ID: clientId,
     JUPYTERHUB_HOST: '',
     JUPYTERHUB_OAUTH_CALLBACK_URL: `${prefix}oauth_callback`,
     JUPYTERHUB_OAUTH_ACCESS_SCOPES: scopes,

@@ -10,6 +10,7 @@ import {
   StartFailed,
 } from '../../packages/core/spawner.ts'
 import type { Log } from '../log.ts'
+import { type Metrics, stopwatch } from '../metrics.ts'
 import type { ServerStore, StoredServer } from '../store/servers.ts'
 import { cancelledExit, isPlanned, restartedExit, stoppedExit, timeoutExit } from './exits.ts'
 import { failedEvent, Progress, readyEvent } from './progress.ts'
@@ -23,6 +24,7 @@ export interface RunDeps {
   readonly store: ServerStore
   readonly routes: Routes
   readonly log: Log
+  readonly metrics: Pick<Metrics, 'serverPolled'>
   readonly clock: () => Date
   /** Makes the spawner for this run; throws when the driver that started it is not there any more. */
   readonly createSpawner: (driver: string, context: ServerContext) => Spawner
@@ -34,9 +36,12 @@ export interface RunDeps {
     readonly poll: number
     readonly pollJitter: number
   }
-  /** Called once, when nothing of the run is left. */
-  ended(run: ServerRun, exit: LastExit): void
-  ready(run: ServerRun): void
+  /** Called once, when nothing of the run is left; `holders` are the users who lost tokens by it. */
+  ended(run: ServerRun, exit: LastExit, holders: readonly number[]): void
+  /** `before` is `starting`, or `checking` for one that an earlier run of the hub had started. */
+  ready(run: ServerRun, before: ServerState['kind']): void
+  /** Called when a stop is written down. */
+  stopping(run: ServerRun): void
 }
 
 /** The facts that make one run different from another. */
@@ -161,24 +166,20 @@ export class ServerRun {
 
   /**
    * Stops the server, whatever it is doing; safe to call in any state. Resolves when the stop is
-   * written down and under way: await `ended` for its end.
+   * written down and under way: await `ended` for its end. With `removing`, that end deletes the row.
    * @throws {HubError} when it cannot be written down; the server then runs on.
    */
-  async stop(exit: Exit = stoppedExit): Promise<void> {
-    if (this.#ending) return
-    if (this.#state.kind === 'starting') return this.#cancelStart(exit)
-    await this.#writeStopping()
+  async stop(exit: Exit = stoppedExit, { removing = false } = {}): Promise<void> {
+    if (this.#ending) return removing ? this.#writeEnd(true) : undefined
+    if (this.#state.kind === 'starting') return this.#cancelStart(exit, removing)
+    await this.#writeStopping(removing)
     this.#cancel.abort(new StartFailed(cancelledExit))
     void this.#end(exit, { now: false })
   }
 
-  async #cancelStart(exit: Exit): Promise<void> {
-    const { store, clock, timeouts } = this.#deps
-    const now = clock()
-    const deadline = new Date(now.getTime() + timeouts.stop * 1000)
-    const { id, generation } = this.row
-    await store.setState(id, generation, { state: 'stopping', now, deadline })
-    if (this.#state.kind !== 'starting') return this.stop(exit)
+  async #cancelStart(exit: Exit, removing: boolean): Promise<void> {
+    await this.#writeEnd(removing)
+    if (this.#state.kind !== 'starting') return this.stop(exit, { removing })
     this.#cancel.abort(new StartFailed(cancelledExit))
   }
 
@@ -297,7 +298,7 @@ export class ServerRun {
     this.#state = { kind: 'ready', since: this.#deps.clock(), url }
     this.#scheduleCheck()
     this.#settled.resolve()
-    this.#deps.ready(this)
+    this.#deps.ready(this, before.kind)
     if (before.kind === 'starting') before.progress.end(readyEvent(this.#facts.prefix))
   }
 
@@ -314,8 +315,12 @@ export class ServerRun {
   }
 
   async #poll(): Promise<PollResult> {
+    const seconds = stopwatch()
     try {
-      return await within(30_000, this.#spawner.poll(), 'asking for its state')
+      const found = await within(30_000, this.#spawner.poll(), 'asking for its state')
+      if (found.kind !== 'unknown')
+        this.#deps.metrics.serverPolled(seconds(), found.kind === 'running')
+      return found
     } catch (error) {
       return { kind: 'unknown', reason: describeError(error) }
     }
@@ -339,28 +344,35 @@ export class ServerRun {
     await routes.remove(this.#facts.prefix, isPlanned(exit) ? 'stopped' : 'crashed')
     await this.#stopProcess(now)
     const last: LastExit = { ...exit, logTail: await this.#tail(exit) }
-    await this.#insist('writing its end', () => store.finish(id, generation, last, clock()))
+    const holders = await this.#insist('writing its end', () =>
+      store.finish(id, generation, last, clock()),
+    )
     this.#state = { kind: 'stopped', exit: last }
-    this.#deps.ended(this, last)
+    this.#deps.ended(this, last, holders)
     if (before.kind === 'starting') before.progress.end(failedEvent(exit))
     this.#settled.resolve()
     this.#ended.resolve(last)
   }
 
-  async #writeStopping(): Promise<void> {
-    const { store, clock, timeouts } = this.#deps
+  async #writeStopping(removing = false): Promise<void> {
     if (this.#state.kind === 'stopping') return
     const before = this.#state
-    const now = clock()
-    this.#state = { kind: 'stopping', since: now }
-    const deadline = new Date(now.getTime() + timeouts.stop * 1000)
+    this.#state = { kind: 'stopping', since: this.#deps.clock() }
     try {
-      const { id, generation } = this.row
-      await store.setState(id, generation, { state: 'stopping', now, deadline })
+      await this.#writeEnd(removing)
     } catch (error) {
       this.#state = before
       throw error
     }
+    this.#deps.stopping(this)
+  }
+
+  async #writeEnd(removing: boolean): Promise<void> {
+    const { store, clock, timeouts } = this.#deps
+    const now = clock()
+    const deadline = new Date(now.getTime() + timeouts.stop * 1000)
+    const { id, generation } = this.row
+    await store.setState(id, generation, { state: 'stopping', now, deadline, removing })
   }
 
   /** Returns only when the server is gone: a stop that fails is tried again, harder, until it works. */
@@ -389,7 +401,7 @@ export class ServerRun {
     }
   }
 
-  async #insist(what: string, run: () => Promise<void>): Promise<void> {
+  async #insist<T>(what: string, run: () => Promise<T>): Promise<T> {
     for (let attempt = 0; ; attempt += 1) {
       try {
         return await run()

@@ -1,46 +1,41 @@
 import { join } from 'node:path'
 import { HubError } from '../../packages/core/errors.ts'
 import { after } from '../../packages/core/promises.ts'
-import type { Exit, Json, ServerContext, Spawner } from '../../packages/core/spawner.ts'
-import type { PreSpawnHook, SpawnRequest, SpawnerOptions } from '../config.ts'
+import type { Exit, ServerContext, Spawner } from '../../packages/core/spawner.ts'
+import type { NamedServerOptions, PreSpawnHook, SpawnRequest, SpawnerOptions } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Log } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
 import type { OauthStore } from '../store/oauth.ts'
 import type { RoleStore } from '../store/roles.ts'
 import type { ServerStore, StoredServer } from '../store/servers.ts'
 import type { TokenStore } from '../store/tokens.ts'
 import type { User } from '../store/users.ts'
-import type { Access } from './access.ts'
+import type { Changes } from './changes.ts'
 import type { Routes } from './routes.ts'
-import { type EnvironmentOptions, oauthClientId, serverEnvironment } from './server-environment.ts'
+import { ServerEdits, type StartRequest } from './server-edits.ts'
+import { type Credentials, issueCredentials } from './server-credentials.ts'
+import { type EnvironmentOptions, serverEnvironment } from './server-environment.ts'
+import { type ServerNames, serverNames } from './server-names.ts'
 import { type RunDeps, ServerRun } from './server-run.ts'
 import type { LastExit, ServerState } from './server-state.ts'
+import { type ServerView, serverView } from './server-view.ts'
+import { Turns } from './turns.ts'
 import type { HubUrls } from './urls.ts'
 
-/** One server as pages and the API may see it. A default server that never ran has no row: `id` is null. */
-export interface ServerView {
-  readonly id: number | null
-  readonly userName: string
-  readonly name: string
-  readonly displayName: string | null
-  readonly state: ServerState
-  readonly prefix: string
-  readonly startedAt: Date | null
-  readonly lastActivityAt: Date | null
-  readonly userOptions: Json
-  /** The spawner's own notes; only for `admin:server_state`. */
-  readonly spawnerState: Json
-}
+export type { StartRequest } from './server-edits.ts'
+export { noSuchServer, type ServerView } from './server-view.ts'
 
 export interface ServersDeps {
   readonly store: ServerStore
   readonly tokens: TokenStore
   readonly oauth: OauthStore
   readonly roles: RoleStore
-  readonly access: Access
+  readonly changes: Changes
   readonly routes: Routes
   readonly urls: HubUrls
   readonly events: Events
+  readonly metrics: Pick<Metrics, 'serverPolled'>
   readonly log: Log
   readonly clock: () => Date
   readonly logDir: string
@@ -50,6 +45,7 @@ export interface ServersDeps {
   readonly spawner: SpawnerOptions
   readonly environment: EnvironmentOptions
   readonly limits: { readonly concurrentSpawns: number; readonly activeServers: number }
+  readonly named: NamedServerOptions
   /** True for the embedded server, which does PKCE. */
   readonly requirePkce: boolean
 }
@@ -60,12 +56,22 @@ export interface ServersDeps {
  */
 export class Servers {
   readonly #deps: ServersDeps
+  readonly #names: ServerNames
+  /** Making, changing and deleting servers, all but starting and stopping them. */
+  readonly edits: ServerEdits
   readonly #runs = new Map<number, Map<string, ServerRun>>()
+  /** One user's starts, renames and deletions follow one another. */
+  readonly #turns = new Turns()
+  #isClosed = false
+  /** Starts that are not written down yet. */
+  #beginning = 0
   #starting = 0
   #active = 0
 
   constructor(deps: ServersDeps) {
     this.#deps = deps
+    this.#names = serverNames(deps.store, deps.named)
+    this.edits = new ServerEdits({ ...deps, names: this.#names, servers: this })
   }
 
   /** Servers that are not stopped. */
@@ -79,7 +85,7 @@ export class Servers {
   }
 
   /** The run of a server that is not stopped. */
-  run(user: User, name: string): ServerRun | null {
+  run(user: Pick<User, 'id'>, name: string): ServerRun | null {
     return this.#runs.get(user.id)?.get(name) ?? null
   }
 
@@ -93,40 +99,69 @@ export class Servers {
 
   /** The default server first, then the named ones. */
   async ofUser(user: User): Promise<readonly ServerView[]> {
-    const rows = await this.#deps.store.ofUser(user.id)
-    const names = new Set(['', ...rows.map((row) => row.name)])
-    return [...names].map((name) => {
-      const row = rows.find((candidate) => candidate.name === name) ?? null
-      return this.#view(user, name, row, this.run(user, name))
-    })
+    return this.#views(user, await this.#deps.store.ofUser(user.id))
+  }
+
+  /** The same for each of these users, in their order. */
+  async ofUsers(users: readonly User[]): Promise<readonly (readonly ServerView[])[]> {
+    const rows = await this.#deps.store.ofUsers(users.map(({ id }) => id))
+    const byUser = new Map<number, StoredServer[]>(users.map(({ id }) => [id, []]))
+    for (const row of rows) byUser.get(row.userId)?.push(row)
+    return users.map((user) => this.#views(user, byUser.get(user.id) ?? []))
+  }
+
+  /** As `ofUser`, for users who were only just made. */
+  ofNewUser(user: User): readonly ServerView[] {
+    return this.#views(user, [])
+  }
+
+  /** Runs `change` while none of the user's servers is started, renamed or deleted. */
+  exclusively<T>(user: Pick<User, 'id'>, change: () => Promise<T>): Promise<T> {
+    return this.#turns.take(user.id, change)
+  }
+
+  /** The user's servers that are not stopped. */
+  runsOf(user: User): readonly ServerRun[] {
+    return [...(this.#runs.get(user.id)?.values() ?? [])]
   }
 
   /**
-   * Begins to start a server; resolves once that is written down. `userOptions` null reuses those
-   * of the last start. A start that is already under way is joined.
-   * @throws {HubError} `server_running`, `server_pending`, `too_many_requests`, `unavailable`.
+   * Begins to start a server; resolves once that is written down. A start that is already under way
+   * is joined. A named server is made if need be.
+   * @throws {HubError} `server_running`, `server_pending`, `too_many_requests`, `unavailable`, and
+   * `invalid_request` when it may not have this name.
    */
-  async start(user: User, name: string, userOptions: Json): Promise<ServerRun> {
-    const current = this.run(user, name)
-    if (current?.state.kind === 'starting') return current
-    if (current) throw this.#refusal(current)
-    const key = `${user.id}/${name}`
-    const beginning = this.#beginning.get(key)
-    if (beginning) return beginning
-    if (this.#isClosed) throw new HubError('unavailable', 'the hub is stopping', { retryAfter: 5 })
-    this.#checkLimits()
-    const begun = this.#begin(user, name, userOptions).finally(() => this.#beginning.delete(key))
-    this.#beginning.set(key, begun)
-    return begun
+  async start(user: User, name: string, request: StartRequest): Promise<ServerRun> {
+    return (
+      this.#joined(user, name) ?? this.exclusively(user, () => this.#start(user, name, request))
+    )
   }
 
-  /** Starts that are not written down yet. */
-  readonly #beginning = new Map<string, Promise<ServerRun>>()
-  #isClosed = false
+  async #start(user: User, name: string, request: StartRequest): Promise<ServerRun> {
+    const joined = this.#joined(user, name)
+    if (joined) return joined
+    const known = await this.#deps.store.find(user.id, name)
+    const displayName = await this.#names.admit(user, { ...request, name, known })
+    if (this.#isClosed) throw new HubError('unavailable', 'the hub is stopping', { retryAfter: 5 })
+    this.#checkLimits(user, name)
+    this.#beginning += 1
+    try {
+      return await this.#begin(user, name, { ...request, displayName })
+    } finally {
+      this.#beginning -= 1
+    }
+  }
+
+  /** The start that is already under way; null when the server is stopped. */
+  #joined(user: User, name: string): ServerRun | null {
+    const current = this.run(user, name)
+    if (!current || current.state.kind === 'starting') return current
+    throw this.#refusal(current)
+  }
 
   /** Asks every running server of the user whether it still runs. */
   async check(user: User): Promise<void> {
-    await Promise.all([...(this.#runs.get(user.id)?.values() ?? [])].map((run) => run.check()))
+    await Promise.all(this.runsOf(user).map((run) => run.check()))
   }
 
   /**
@@ -156,8 +191,8 @@ export class Servers {
 
   /** Stops all servers of the user; resolves when all are stopped. */
   async stopAllOf(user: User, exit?: Exit): Promise<void> {
-    await this.#allBegun()
-    await stopAll([...(this.#runs.get(user.id)?.values() ?? [])], exit)
+    await this.exclusively(user, async () => {})
+    await stopAll(this.runsOf(user), exit)
   }
 
   /**
@@ -166,12 +201,8 @@ export class Servers {
    */
   async stopAll(): Promise<void> {
     this.#isClosed = true
-    await this.#allBegun()
+    await this.#turns.allOver()
     await Promise.all([...this.runs()].map((run) => stopAll([run]).catch(() => run.kill())))
-  }
-
-  async #allBegun(): Promise<void> {
-    await Promise.allSettled(this.#beginning.values())
   }
 
   /** Ends all processes at once; `stopAll` sees to the rest. */
@@ -192,9 +223,11 @@ export class Servers {
       : new HubError('server_pending', `${name} is pending ${state.kind}; try again in a moment`)
   }
 
-  #checkLimits(): void {
-    const { concurrentSpawns, activeServers } = this.#deps.limits
-    if (concurrentSpawns > 0 && this.#starting + this.#beginning.size >= concurrentSpawns) {
+  #checkLimits({ name: user }: User, server: string): void {
+    const { limits, events } = this.#deps
+    const { concurrentSpawns, activeServers } = limits
+    if (concurrentSpawns > 0 && this.#starting + this.#beginning >= concurrentSpawns) {
+      events.emit({ kind: 'server-refused', user, server, cause: 'throttled' })
       const retryAfter = 30 + Math.floor(Math.random() * 30)
       throw new HubError(
         'too_many_requests',
@@ -202,63 +235,39 @@ export class Servers {
         { retryAfter },
       )
     }
-    if (activeServers > 0 && this.#active + this.#beginning.size >= activeServers)
+    if (activeServers > 0 && this.#active + this.#beginning >= activeServers) {
+      events.emit({ kind: 'server-refused', user, server, cause: 'too-many-users' })
       throw new HubError(
         'too_many_requests',
         'the limit of running servers is reached; try again later',
       )
+    }
   }
 
-  async #begin(user: User, name: string, userOptions: Json): Promise<ServerRun> {
-    const { store, driver, clock, spawner } = this.#deps
+  async #begin(user: User, name: string, request: StartRequest): Promise<ServerRun> {
+    const { store, changes, events, driver, clock, spawner } = this.#deps
     const now = clock()
     const deadline = new Date(now.getTime() + (spawner.startTimeout + spawner.httpTimeout) * 1000)
     const row = await store.beginStart({
+      ...request,
       userId: user.id,
       name,
       spawner: driver,
-      userOptions,
       now,
       deadline,
     })
-    const run = await this.#credentials(user, row)
-      .then((secret) => this.#create(row, 'new', secret))
+    const run = await issueCredentials(this.#deps, row)
+      .then((credentials) => this.#create(row, 'new', credentials))
       .catch(async (error: unknown) => {
-        await store.finish(row.id, row.generation, null, clock())
+        changes.touchRights(...(await store.finish(row.id, row.generation, null, clock())))
         throw error
       })
+    changes.touchFacts(user.id)
+    events.emit({ kind: 'server-starting', user: row.userName, server: row.name })
     this.#starting += 1
     void run.settled.then(() => (this.#starting -= 1))
     void run.launch(() => this.#prepare(row))
     return run
-  }
-
-  /** The server's own token, and the OAuth client through which browsers log in to it. */
-  async #credentials(user: User, row: StoredServer): Promise<string> {
-    const { tokens, oauth, roles, spawner, urls, clock } = this.#deps
-    const here = `server=${user.name}/${row.name}`
-    const wanted =
-      spawner.serverTokenScopes.length > 0
-        ? spawner.serverTokenScopes
-        : await roles.scopesOf('server')
-    const scopes = (wanted ?? []).map((scope) => scope.replace(/!server$/, `!${here}`))
-    if (!scopes.some((scope) => scope.startsWith('users:activity')))
-      scopes.push('users:activity!user')
-    const prefix = urls.serverPrefix(user.name, row.name)
-    const { secret } = await tokens.issue(
-      { userId: user.id, serverId: row.id, scopes, note: `Server at ${prefix}`, expiresAt: null },
-      clock(),
-    )
-    await oauth.registerClient({
-      identifier: oauthClientId(user.name, row.name),
-      description: `Server at ${prefix}`,
-      secret,
-      redirectUri: `${prefix}oauth_callback`,
-      allowedScopes: [`access:servers!${here}`, ...spawner.oauthClientAllowedScopes],
-      requirePkce: this.#deps.requirePkce,
-      serverId: row.id,
-    })
-    return secret
   }
 
   readonly #hookVariables = new WeakMap<StoredServer, Record<string, string>>()
@@ -291,14 +300,20 @@ export class Servers {
     }
   }
 
-  #create(row: StoredServer, origin: 'new' | 'found', secret: string | null): ServerRun {
+  #create(row: StoredServer, origin: 'new' | 'found', credentials: Credentials | null): ServerRun {
     const { urls, environment } = this.#deps
-    const identity = { userName: row.userName, serverName: row.name, apiToken: secret ?? '' }
+    const { secret = '', clientId = '' } = credentials ?? {}
+    const identity = {
+      userName: row.userName,
+      serverName: row.name,
+      apiToken: secret,
+      clientId,
+    }
     const facts = {
       row,
       prefix: urls.serverPrefix(row.userName, row.name),
       logFile: this.#logFile(row),
-      secrets: secret === null ? [] : [secret],
+      secrets: secret === '' ? [] : [secret],
       environment: (bind: URL) => ({
         ...serverEnvironment(identity, urls, environment, bind),
         ...this.#hookVariables.get(row),
@@ -312,10 +327,11 @@ export class Servers {
   }
 
   #runDeps(): RunDeps {
-    const { store, routes, log, clock, spawner, createSpawner } = this.#deps
+    const { store, routes, metrics, log, clock, spawner, createSpawner } = this.#deps
     return {
       store,
       routes,
+      metrics,
       log,
       clock,
       createSpawner,
@@ -326,20 +342,34 @@ export class Servers {
         poll: spawner.pollInterval,
         pollJitter: spawner.pollJitter,
       },
-      ended: (run, exit) => this.#onEnded(run, exit),
-      ready: ({ row }) =>
-        this.#deps.events.emit({ kind: 'server-started', user: row.userName, server: row.name }),
+      ended: (run, exit, holders) => this.#onEnded(run, exit, holders),
+      ready: (run, before) => this.#onReady(run, before),
+      stopping: ({ row }) => {
+        this.#deps.changes.touchFacts(row.userId)
+        this.#deps.events.emit({ kind: 'server-stopping', user: row.userName, server: row.name })
+      },
     }
   }
 
-  #onEnded({ row }: ServerRun, exit: LastExit): void {
-    const { access, events } = this.#deps
+  #onReady({ row }: ServerRun, before: ServerState['kind']): void {
+    const { changes, events } = this.#deps
+    changes.touchFacts(row.userId)
+    const isNew = before === 'starting'
+    events.emit({
+      kind: isNew ? 'server-started' : 'server-adopted',
+      user: row.userName,
+      server: row.name,
+    })
+  }
+
+  #onEnded({ row }: ServerRun, exit: LastExit, holders: readonly number[]): void {
+    const { changes, events } = this.#deps
     const runs = this.#runs.get(row.userId)
     runs?.delete(row.name)
     if (runs?.size === 0) this.#runs.delete(row.userId)
     this.#active -= 1
-    // Others than the owner may hold tokens of the server's OAuth client.
-    access.forgetAll()
+    changes.touchFacts(row.userId)
+    changes.touchRights(...holders)
     events.emit(
       exit.cause === 'stopped'
         ? { kind: 'server-stopped', user: row.userName, server: row.name }
@@ -355,19 +385,18 @@ export class Servers {
     return join(this.#deps.logDir, `${slug}-${row.id}.log`)
   }
 
+  #views(user: User, rows: readonly StoredServer[]): readonly ServerView[] {
+    const fallback = rows.find((row) => row.name === '') ?? null
+    const named = rows.filter((row) => row !== fallback)
+    return [
+      this.#view(user, '', fallback, this.run(user, '')),
+      ...named.map((row) => this.#view(user, row.name, row, this.run(user, row.name))),
+    ]
+  }
+
   #view(user: User, name: string, row: StoredServer | null, run: ServerRun | null): ServerView {
-    return {
-      id: row?.id ?? null,
-      userName: user.name,
-      name,
-      displayName: row?.displayName ?? null,
-      state: run?.state ?? { kind: 'stopped', exit: row?.lastExit ?? null },
-      prefix: this.#deps.urls.serverPrefix(user.name, name),
-      startedAt: row?.startedAt ?? null,
-      lastActivityAt: row?.lastActivityAt ?? null,
-      userOptions: row?.userOptions ?? null,
-      spawnerState: row?.spawnerState ?? null,
-    }
+    const prefix = this.#deps.urls.serverPrefix(user.name, name)
+    return serverView({ user, name, row, prefix, state: run?.state ?? null })
   }
 }
 

@@ -12,6 +12,8 @@ export interface HubUrls {
   readonly publicUrl: URL | null
   /** `{baseUrl}user/{user}/` or `{baseUrl}user/{user}/{server}/`: prefix of a server. */
   serverPrefix(userName: string, serverName: string): string
+  /** `{baseUrl}services/{service}/` */
+  servicePrefix(serviceName: string): string
   /** `{hubPrefix}{kind}/{user}[/{server}]`, for the pages about a server. */
   serverPage(kind: 'spawn' | 'spawn-pending' | 'user', userName: string, serverName: string): string
   /** The REST resource of a server, with the default server's own spelling. */
@@ -31,6 +33,7 @@ export function hubUrls(options: {
     ...options,
     hubPrefix,
     serverPrefix: (user, server) => `${baseUrl}user/${suffix(user, server)}/`,
+    servicePrefix: (service) => `${baseUrl}services/${escapeSegment(service)}/`,
     serverPage: (kind, user, server) => `${hubPrefix}${kind}/${suffix(user, server)}`,
     serverApi: (user, server) =>
       server === ''

@@ -1,21 +1,27 @@
 import { HubError } from '../../packages/core/errors.ts'
 import type { Authenticator } from '../../packages/core/authenticator.ts'
+import { endsWithin } from '../../packages/core/promises.ts'
 import { nameKey } from '../../packages/core/slug.ts'
 import type { Events } from '../events.ts'
-import type { SessionStore } from '../store/sessions.ts'
-import type { User, UserQuery, UserStore } from '../store/users.ts'
-import type { Access } from './access.ts'
+import type { User, UserEdit, UserQuery, UserStore } from '../store/users.ts'
+import type { Changes } from './changes.ts'
 import { invalidName } from './login.ts'
 import type { Servers } from './servers.ts'
 
 export type { User } from '../store/users.ts'
 
+/** What users are linked to, in the order of the users that were asked about. */
+export interface UserLinks {
+  readonly groups: readonly string[]
+  readonly roles: readonly string[]
+}
+
 export interface Users {
   /** @throws {HubError} `user_not_found`. */
   byName(name: string): Promise<User>
   page(query: UserQuery): Promise<{ readonly users: readonly User[]; readonly total: number }>
-  rolesOf(user: User): Promise<readonly string[]>
-  groupsOf(user: User): Promise<readonly string[]>
+  /** Groups and own roles of these users, in their order, at the cost of one. */
+  linksOf(users: readonly User[]): Promise<readonly UserLinks[]>
   /**
    * Makes users; names that exist are skipped.
    * @throws {HubError} `invalid_request` when a name is invalid (nothing is made then), `already_exists` when none is new.
@@ -24,85 +30,124 @@ export interface Users {
     names: readonly string[],
     options: { readonly admin: boolean; readonly by: string },
   ): Promise<readonly User[]>
-  /** @throws {HubError} `user_not_found`. */
-  setAdmin(user: User, admin: boolean, by: string): Promise<User>
-  /** @throws {HubError} `invalid_request` for a bad or taken name, `already_exists` while servers run. */
-  rename(user: User, name: string): Promise<User>
-  /** Stops the user's servers first, then removes everything that belongs to them. */
+  /**
+   * Changes name and admin mark together, or nothing.
+   * @throws {HubError} `invalid_request` for a bad or taken name, `already_exists` while servers run, `user_not_found`.
+   */
+  edit(user: User, edit: UserEdit, by: string): Promise<User>
+  /**
+   * Stops the user's servers first, then removes everything that belongs to them.
+   * @throws {HubError} `server_pending` when a server is stopping, or does not stop in time: nothing is deleted then.
+   */
   delete(user: User, by: string): Promise<void>
 }
 
 export interface UsersDeps {
   readonly store: UserStore
-  readonly sessions: SessionStore
   readonly servers: Servers
   readonly authenticator: Authenticator
   readonly pattern: RegExp | null
-  readonly access: Access
+  readonly changes: Changes
   readonly events: Events
   readonly clock: () => Date
+  /** Seconds that deleting a user waits for their servers to stop. */
+  readonly slowStop: number
 }
 
 export function createUsers(deps: UsersDeps): Users {
-  const { store, sessions, servers, authenticator, pattern, access, events, clock } = deps
-
-  const byName = (name: string): Promise<User> => existing(store, name)
+  const { store, servers, authenticator, pattern, changes, events, clock } = deps
 
   return {
-    byName,
+    byName: (name) => existing(store, name),
     page: (query) => store.page(query),
-    rolesOf: (user) => store.roleNamesOf(user.id),
-    groupsOf: (user) => store.groupsOf(user.id),
+
+    async linksOf(users) {
+      const ids = users.map(({ id }) => id)
+      const [groups, roles] = await Promise.all([store.groupsOfAll(ids), store.rolesOfAll(ids)])
+      return ids.map((id) => ({ groups: groups.get(id) ?? [], roles: roles.get(id) ?? [] }))
+    },
 
     async create(names, { admin, by }) {
       const wanted = validNames(names, pattern)
-      const made: User[] = []
-      for (const name of wanted) {
-        const user = await store.create(name, { admin, now: clock() })
-        if (!user) continue
-        await authenticator.addUser?.(user.name)
-        events.emit({ kind: 'user-created', user: user.name, by })
-        made.push(user)
-      }
+      const made = await store.createAll(wanted, { admin, now: clock() })
       if (made.length === 0)
         throw new HubError('already_exists', `All ${wanted.length} users already exist`)
+      changes.touchFacts(...made.map(({ id }) => id))
+      for (const { name } of made) {
+        if (authenticator.addUser) await authenticator.addUser(name)
+        events.emit({ kind: 'user-created', user: name, by })
+      }
       return made
     },
 
-    async setAdmin(user, admin, by) {
-      await store.setAdmin(user.name, admin)
-      access.forget(user.id)
-      if (user.admin !== admin) events.emit({ kind: 'admin-changed', user: user.name, admin, by })
-      return byName(user.name)
-    },
-
-    async rename(user, wanted) {
-      const name = newName(user, wanted, pattern)
-      const taken = await store.findByName(name)
-      if (taken && taken.id !== user.id)
-        throw new HubError(
-          'invalid_request',
-          `User ${name} already exists, username must be unique`,
-        )
-      const running = (await servers.ofUser(user)).filter(({ state }) => state.kind !== 'stopped')
-      if (running.length > 0)
-        throw new HubError('already_exists', `stop the servers of ${user.name} before renaming`)
-      await store.rename(user.id, name)
-      await sessions.deleteOfUser(user.id)
-      access.forget(user.id)
-      return byName(name)
+    async edit(user, edit, by) {
+      const wanted = edit.name === undefined ? user.name : newName(user, edit.name, pattern)
+      if (wanted === user.name) return apply(deps, user, { ...edit, name: wanted }, by)
+      return servers.exclusively(user, async () => {
+        if (servers.runsOf(user).length > 0)
+          throw new HubError('already_exists', `stop the servers of ${user.name} before renaming`)
+        return apply(deps, user, { ...edit, name: wanted }, by)
+      })
     },
 
     async delete(user, by) {
-      await servers.stopAllOf(user)
-      await store.delete(user.id)
-      // One that was started in between has lost its row.
-      await servers.stopAllOf(user)
+      await servers.exclusively(user, async () => {
+        await stopServers(deps, user)
+        await store.delete(user.id)
+        changes.touchAll()
+      })
       await authenticator.deleteUser?.(user.name)
-      access.forgetAll()
       events.emit({ kind: 'user-deleted', user: user.name, by })
     },
   }
+}
+
+async function apply(
+  { store, changes, events }: UsersDeps,
+  user: User,
+  edit: UserEdit & { readonly name: string },
+  by: string,
+): Promise<User> {
+  const edited = await store.edit(user.id, edit)
+  if (!edited) {
+    await existing(store, user.name)
+    throw new HubError(
+      'invalid_request',
+      `User ${edit.name} already exists, username must be unique`,
+    )
+  }
+  const { name, admin } = edited
+  if (name === user.name) changes.touchRights(user.id)
+  // Others' scopes may name the user, for example those of shares.
+  else {
+    changes.touchAll()
+    events.emit({ kind: 'user-renamed', user: name, from: user.name, by })
+  }
+  if (admin !== user.admin) events.emit({ kind: 'admin-changed', user: name, admin, by })
+  return edited
+}
+
+async function stopServers({ servers, slowStop }: UsersDeps, user: User): Promise<void> {
+  const runs = servers.runsOf(user)
+  const pending = runs.find(({ state }) => state.kind === 'stopping')
+  if (pending) throw stillStopping(user, pending.row.name)
+  const stopped = Promise.all(
+    runs.map(async (run) => {
+      await run.stop()
+      await run.ended
+    }),
+  )
+  if (await endsWithin(slowStop * 1000, stopped)) return
+  stopped.catch(() => {})
+  const slow = runs.find(({ state }) => state.kind !== 'stopped')
+  throw stillStopping(user, slow?.row.name ?? '')
+}
+
+function stillStopping(user: User, server: string): HubError {
+  return new HubError(
+    'server_pending',
+    `the server ${user.name}/${server} is still stopping; delete ${user.name} when it has stopped`,
+  )
 }
 
 async function existing(store: UserStore, name: string): Promise<User> {
@@ -116,7 +161,7 @@ function validNames(names: readonly string[], pattern: RegExp | null): readonly 
   const invalid = wanted.filter((name) => invalidName(name, pattern) !== null)
   if (invalid.length === 0) return wanted
   const shown = invalid.map((name) => name.slice(0, 64)).join(', ')
-  throw new HubError('invalid_request', `Invalid usernames: ${shown}`)
+  throw new HubError('invalid_request', `Invalid usernames: ${shown.slice(0, 1000)}`)
 }
 
 function newName(user: User, wanted: string, pattern: RegExp | null): string {

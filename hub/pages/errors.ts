@@ -25,7 +25,11 @@ const hints: Readonly<Record<number, string>> = {
 export function pageErrors(pages: Pages, log: Log): ErrorRequestHandler {
   return async (error: unknown, req, res, next) => {
     if (res.headersSent) return next(error)
-    const { status, message, retryAfter } = explainError(error, req, log)
+    const { status, message, retryAfter } = explainError(
+      error,
+      { id: contextOf(req).id, method: req.method, path: req.path },
+      log,
+    )
     if (retryAfter !== undefined) res.set('Retry-After', String(retryAfter))
     if (isScript(req)) return void res.status(status).json({ status, message })
     await pages.show(

@@ -1,12 +1,15 @@
 import type { Request, Response, Router } from 'express'
 import { describeError, HubError } from '../../packages/core/errors.ts'
 import type { Authenticator } from '../../packages/core/authenticator.ts'
+import { userOf } from '../domain/access.ts'
 import type { Login } from '../domain/login.ts'
 import { safeNext } from '../domain/next-url.ts'
+import type { OauthProvider } from '../domain/oauth-provider.ts'
 import type { Servers } from '../domain/servers.ts'
 import type { User } from '../domain/users.ts'
 import type { Log } from '../log.ts'
 import { contextOf, type LoginCookies } from '../request.ts'
+import { allowFormsTo } from '../response-headers.ts'
 import { strictRouter } from '../router.ts'
 import type { Pages } from './page.ts'
 
@@ -16,6 +19,7 @@ export interface LoginPagesDeps {
   readonly cookies: LoginCookies
   readonly log: Log
   readonly servers: Servers
+  readonly provider: Pick<OauthProvider, 'returnOrigin'>
   readonly authenticator: Authenticator
   readonly options: {
     readonly defaultUrl: string
@@ -34,7 +38,8 @@ export function loginPages(deps: LoginPagesDeps): Router {
 
   router.get('/login', async (req, res) => {
     const caller = await contextOf(req).cookieCaller()
-    if (caller?.user) return res.redirect(destination(deps, req, caller.user))
+    const user = userOf(caller)
+    if (user) return res.redirect(destination(deps, req, user))
     await showForm(deps, req, res, null)
   })
 
@@ -58,9 +63,7 @@ export function loginPages(deps: LoginPagesDeps): Router {
     })
     if (!loggedIn) return showForm(deps, req, res, failureText(deps))
     const { user, session, secret } = loggedIn
-    const before = await contextOf(req).cookieCaller()
-    if (before?.user && before.proof.kind === 'session')
-      await login.end(before.user, before.proof.session, contextOf(req).peer)
+    await endLogin(deps, req)
     cookies.set(req, res, { secret, session })
     res.redirect(destination(deps, req, user))
   })
@@ -118,6 +121,8 @@ async function showForm(
   const { hubPrefix, baseUrl } = pages.urls
   const next = safeNext(req.query['next'], { baseUrl, host: contextOf(req).host })
   const query = next === null ? '' : `?next=${encodeURIComponent(next)}`
+  const origin = next === null ? null : await originBehind(deps, next)
+  if (origin !== null) allowFormsTo(res, origin)
   const typed = error === null ? req.query['username'] : fields(req.body)['username']
   await pages.show(
     req,
@@ -136,23 +141,39 @@ async function showForm(
   )
 }
 
+/** The other site on which a login ends that an OAuth client has asked for. */
+async function originBehind(
+  { pages, provider }: LoginPagesDeps,
+  next: string,
+): Promise<string | null> {
+  const { pathname, searchParams } = new URL(next, 'http://site.invalid')
+  if (pathname !== `${pages.urls.hubPrefix}api/oauth2/authorize`) return null
+  return provider.returnOrigin(searchParams.get('client_id') ?? '')
+}
+
 function failureText({ authenticator }: LoginPagesDeps): string {
   return authenticator.loginForm
     ? 'This link is used up or has expired. Get a new one in the terminal.'
     : 'Invalid username or password'
 }
 
-async function logOut(deps: LoginPagesDeps, req: Request, res: Response): Promise<void> {
-  const { pages, login, cookies, servers, options, authenticator } = deps
+/** Ends the login that the request's cookie is of; null when there is none. */
+async function endLogin({ login }: LoginPagesDeps, req: Request): Promise<User | null> {
   const caller = await contextOf(req).cookieCaller()
+  const user = userOf(caller)
+  if (!user || caller?.proof.kind !== 'session') return null
+  await login.end(user, caller.proof.session, contextOf(req).peer)
+  return user
+}
+
+async function logOut(deps: LoginPagesDeps, req: Request, res: Response): Promise<void> {
+  const { pages, cookies, servers, options, authenticator } = deps
+  const user = await endLogin(deps, req)
   cookies.clear(req, res)
-  if (caller?.user && caller.proof.kind === 'session') {
-    await login.end(caller.user, caller.proof.session, contextOf(req).peer)
-    if (options.shutdownOnLogout)
-      servers.stopAllOf(caller.user).catch((error: unknown) => {
-        deps.log.error('servers could not be stopped at logout', { error: describeError(error) })
-      })
-  }
+  if (user && options.shutdownOnLogout)
+    servers.stopAllOf(user).catch((error: unknown) => {
+      deps.log.error('servers could not be stopped at logout', { error: describeError(error) })
+    })
   res.redirect(authenticator.logoutUrl ?? `${pages.urls.hubPrefix}login`)
 }
 

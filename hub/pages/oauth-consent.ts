@@ -1,7 +1,8 @@
 import type { Request, Response, Router } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
-import { formParameters } from '../api/oauth.ts'
+import { formFields } from '../api/body.ts'
 import type { OauthProvider } from '../domain/oauth-provider.ts'
+import { allowFormsTo } from '../response-headers.ts'
 import { strictRouter } from '../router.ts'
 import type { Pages } from './page.ts'
 
@@ -22,7 +23,7 @@ export function oauthConsentPages({
   ): Promise<void> => {
     const caller = await pages.loggedIn(req, res)
     if (!caller) return
-    const query = formParameters(new URL(req.originalUrl, 'http://site.invalid').search)
+    const query = formFields(new URL(req.originalUrl, 'http://site.invalid').search)
     const authorization = await provider.authorize(query, caller, consented)
     switch (authorization.kind) {
       case 'refused':
@@ -32,17 +33,21 @@ export function oauthConsentPages({
         )
       case 'redirect':
         return res.redirect(authorization.location)
-      case 'consent':
+      case 'consent': {
+        const { client, scopes } = authorization
+        const { redirectUri } = client
+        if (URL.canParse(redirectUri)) allowFormsTo(res, new URL(redirectUri).origin)
         return pages.show(req, res, 'oauth', {
-          clientDescription: authorization.client.description,
-          redirectUri: authorization.client.redirectUri,
-          scopes: authorization.scopes.map((scope) => ({
+          clientDescription: client.description,
+          redirectUri,
+          scopes: scopes.map((scope) => ({
             ...scope,
-            description: isIdentifying(scope.raw) ? null : scope.description,
+            description: scope.isImplied ? null : scope.description,
           })),
-          identifyOnly: authorization.scopes.every(({ raw }) => isIdentifying(raw)),
+          identifyOnly: scopes.every(({ isImplied }) => isImplied),
           formAction: req.originalUrl,
         })
+      }
     }
   }
 
@@ -56,9 +61,4 @@ export function oauthConsentPages({
   })
 
   return router
-}
-
-/** Scopes that every application gets by being opened: who you are, and access to it. */
-function isIdentifying(raw: string): boolean {
-  return /^(?:access:|read:users:(?:name|groups)!user)/.test(raw)
 }

@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
-import type { Access, Caller } from '../domain/access.ts'
+import { type Access, type Caller, userOf } from '../domain/access.ts'
+import type { User } from '../domain/users.ts'
 import { type LastExit, wireState } from '../domain/server-state.ts'
 import type { ServerView } from '../domain/servers.ts'
 import type { HubUrls } from '../domain/urls.ts'
@@ -14,10 +15,7 @@ export interface Pages {
   /** Renders a view with what every page needs: who is logged in, the XSRF token, the time. */
   show(req: Request, res: Response, view: string, data: object, status?: number): Promise<void>
   /** The caller by the login cookie. Null when the browser was sent to the login page instead. */
-  loggedIn(
-    req: Request,
-    res: Response,
-  ): Promise<(Caller & { readonly user: NonNullable<Caller['user']> }) | null>
+  loggedIn(req: Request, res: Response): Promise<(Caller & { readonly user: User }) | null>
   checkXsrf(req: Request): Promise<void>
 }
 
@@ -35,7 +33,7 @@ export function createPages(deps: {
     async show(req, res, view, data, status = 200) {
       const context = contextOf(req)
       const caller = await context.cookieCaller().catch(() => null)
-      const user = caller?.user ?? null
+      const user = userOf(caller)
       const xsrfToken = requests.xsrf.issue(req, res, caller)
       const html = render(view, {
         user: user && { name: user.name, admin: user.admin },
@@ -48,7 +46,8 @@ export function createPages(deps: {
 
     async loggedIn(req, res) {
       const caller = await contextOf(req).cookieCaller()
-      if (caller?.user) return { ...caller, user: caller.user }
+      const user = userOf(caller)
+      if (caller && user) return { ...caller, user }
       if (req.method !== 'GET' && req.method !== 'HEAD')
         throw new HubError(
           'not_authenticated',
@@ -59,7 +58,8 @@ export function createPages(deps: {
     },
 
     async checkXsrf(req) {
-      requests.xsrf.check(req, await contextOf(req).cookieCaller())
+      const context = contextOf(req)
+      requests.xsrf.check(context, await context.cookieCaller(), req.body)
     },
   }
 }

@@ -1,12 +1,10 @@
 import type { Request, Response, Router } from 'express'
-import { HubError } from '../../packages/core/errors.ts'
+import { HubError, statusOf } from '../../packages/core/errors.ts'
 import { after } from '../../packages/core/promises.ts'
-import type { Json } from '../../packages/core/spawner.ts'
 import { requireScope } from '../domain/access.ts'
-import type { Activity } from '../domain/activity.ts'
 import { safeNext } from '../domain/next-url.ts'
 import type { LastExit } from '../domain/server-state.ts'
-import type { Servers, ServerView } from '../domain/servers.ts'
+import { noSuchServer, type Servers, type StartRequest } from '../domain/servers.ts'
 import type { User, Users } from '../domain/users.ts'
 import { contextOf } from '../request.ts'
 import { strictRouter } from '../router.ts'
@@ -16,7 +14,6 @@ export interface ServerPagesDeps {
   readonly pages: Pages
   readonly users: Users
   readonly servers: Servers
-  readonly activity: Activity
 }
 
 /** Milliseconds that the spawn page waits for a start to fail before it shows progress. */
@@ -30,27 +27,10 @@ interface Target {
   readonly callerName: string
 }
 
-/** Home, spawn and its progress (wire section 9). */
+/** Starting a server and following it (wire section 9). */
 export function serverPages(deps: ServerPagesDeps): Router {
-  const { pages, servers, activity } = deps
-  const { urls } = pages
+  const { pages, servers } = deps
   const router = strictRouter()
-
-  router.get('/home', async (req, res) => {
-    const caller = await pages.loggedIn(req, res)
-    if (!caller) return
-    await servers.check(caller.user)
-    const all = (await servers.ofUser(caller.user)).map((server) => {
-      const at =
-        server.id === null ? null : activity.latest('server', server.id, server.lastActivityAt)
-      return viewOf(server, urls, at)
-    })
-    await pages.show(req, res, 'home', {
-      server: all[0],
-      servers: all.slice(1),
-      allowNamedServers: false,
-    })
-  })
 
   router.get('/spawn{/:user}{/:server}', async (req, res) => {
     const target = await targetOf(deps, req, res)
@@ -58,10 +38,10 @@ export function serverPages(deps: ServerPagesDeps): Router {
     const running = servers.run(target.user, target.name)
     await running?.check()
     if (servers.run(target.user, target.name)) return goOn(deps, req, res, target)
-    const options = queryOptions(req)
+    const request = requested(req)
     if (contextOf(req).provenance.site === 'cross-site')
       return showStart(deps, req, res, target, { confirm: true, error: null, status: 200 })
-    await start(deps, req, res, target, options)
+    await start(deps, req, res, target, request)
   })
 
   router.post('/spawn{/:user}{/:server}', async (req, res) => {
@@ -73,12 +53,20 @@ export function serverPages(deps: ServerPagesDeps): Router {
         'server_running',
         `${target.user.name}'s server is already running or pending`,
       )
-    await start(deps, req, res, target, formOptions(req.body))
+    await start(deps, req, res, target, requested(req)).catch(async (error: unknown) => {
+      if (!(error instanceof HubError) || res.headersSent) throw error
+      if (error.retryAfter !== undefined) res.set('Retry-After', String(error.retryAfter))
+      const status = statusOf[error.code]
+      await showStart(deps, req, res, target, { confirm: false, error: error.message, status })
+    })
   })
 
   router.get('/spawn-pending/:user{/:server}', async (req, res) => {
     const target = await targetOf(deps, req, res)
-    if (target) await showPending(deps, req, res, target)
+    if (!target) return
+    const { user, name } = target
+    if (!(await servers.find(user, name))) throw noSuchServer(user, name)
+    await showPending(deps, req, res, target)
   })
 
   return router
@@ -100,11 +88,6 @@ async function targetOf(
     server: name,
   })
   const user = await users.byName(userName)
-  if (name !== '' && !(await deps.servers.find(user, name)))
-    throw new HubError(
-      'server_not_found',
-      `${user.name} has no server named ${JSON.stringify(name.slice(0, 64))}`,
-    )
   const forUser = user.id === caller.user.id ? null : user.name
   return { user, name, forUser, callerName: caller.user.name }
 }
@@ -114,28 +97,36 @@ async function start(
   req: Request,
   res: Response,
   target: Target,
-  options: Json,
+  request: StartRequest,
 ): Promise<void> {
-  const { servers, pages } = deps
-  const run = await servers.start(target.user, target.name, options)
+  const { servers } = deps
+  const run = await servers.start(target.user, target.name, request)
   await Promise.race([run.settled, after(quickFailure)])
   const next = nextOf(deps, req)
   if (run.state.kind === 'stopped')
     return showStopped(deps, req, res, { target, exit: run.state.exit, next })
   if (run.state.kind === 'ready') return res.redirect(next ?? serverUrl(deps, target))
-  const query = next === null ? '' : `?next=${encodeURIComponent(next)}`
-  res.redirect(`${pages.urls.serverPage('spawn-pending', target.user.name, target.name)}${query}`)
+  res.redirect(pendingUrl(deps, req, target))
 }
 
 /** The server is up or on its way: there, or to its progress. */
 function goOn(deps: ServerPagesDeps, req: Request, res: Response, target: Target): void {
-  const next = nextOf(deps, req)
   const { state } = deps.servers.run(target.user, target.name) ?? { state: null }
-  if (state?.kind === 'ready') return res.redirect(next ?? serverUrl(deps, target))
-  const query = next === null ? '' : `?next=${encodeURIComponent(next)}`
   res.redirect(
-    `${deps.pages.urls.serverPage('spawn-pending', target.user.name, target.name)}${query}`,
+    state?.kind === 'ready'
+      ? (nextOf(deps, req) ?? serverUrl(deps, target))
+      : pendingUrl(deps, req, target),
   )
+}
+
+/** The page of progress, with the query of this one as far as it is not used up here. */
+function pendingUrl(deps: ServerPagesDeps, req: Request, { user, name }: Target): string {
+  const query = new URLSearchParams(new URL(req.originalUrl, 'http://site.invalid').search)
+  for (const used of ['next', 'display_name', '_xsrf']) query.delete(used)
+  const next = nextOf(deps, req)
+  if (next !== null) query.set('next', next)
+  const search = query.size === 0 ? '' : `?${query.toString()}`
+  return `${deps.pages.urls.serverPage('spawn-pending', user.name, name)}${search}`
 }
 
 async function showPending(
@@ -174,8 +165,8 @@ async function showPending(
 }
 
 /** The page of a server that does not run: a start button, and why the last start failed. */
-async function showStopped(
-  { pages, servers }: Pick<ServerPagesDeps, 'pages' | 'servers'>,
+export async function showStopped(
+  { pages, servers }: { readonly pages: Pages; readonly servers: Servers },
   req: Request,
   res: Response,
   about: {
@@ -230,148 +221,42 @@ async function showStart(
 }
 
 /**
- * `/hub/user/U/...`: where the proxy sends whoever asks for a server that has no route. Never
- * starts anything.
+ * What the form or, without it, the query asks for: `opt-x=1` are options; without any, other names
+ * count as before JupyterHub 6. Values are lists.
+ * @throws {HubError} `invalid_request`.
  */
-export function userServerPages(
-  deps: ServerPagesDeps & { readonly stoppedStatus: 424 | 503 },
-): Router {
-  const { pages, users, servers } = deps
-  const { urls } = pages
-  const router = strictRouter()
-
-  router.all('/user/:user{/{*rest}}', async (req, res) => {
-    const wantsPage = (req.method === 'GET' || req.method === 'HEAD') && !isApiRequest(req)
-    const caller = await contextOf(req).caller()
-    if (!caller && wantsPage) return void (await pages.loggedIn(req, res))
-    const rest = (req.params as { rest?: readonly string[] }).rest ?? []
-    const user = await users.byName(req.params.user).catch(() => null)
-    const server = user && (await serverOf(servers, user, rest[0]))
-    const resource = { kind: 'server', user: req.params.user, server: server?.name ?? '' } as const
-    const noAccess = new HubError('not_found', 'No access to resources or resources not found')
-    await requireScope(pages.access, caller, ['access:servers'], resource).catch(() => {
-      throw noAccess
-    })
-    if (!user || !server) throw noAccess
-    if (!wantsPage) return answerStopped(deps, req, res, server)
-    const own = `${urls.baseUrl}${req.originalUrl.slice(urls.hubPrefix.length)}`
-    const { state } = server
-    if (state.kind === 'ready') return returnToServer(deps, req, res, { user, server, own })
-    if (state.kind !== 'stopped')
-      return res.redirect(
-        303,
-        `${urls.serverPage('spawn-pending', user.name, server.name)}?next=${encodeURIComponent(own)}`,
-      )
-    const forUser = caller?.user?.id === user.id ? null : user.name
-    await showStopped(deps, req, res, {
-      target: { user, name: server.name, forUser },
-      exit: state.exit,
-      next: own,
-      status: deps.stoppedStatus,
-    })
-  })
-
-  router.get('/user-redirect{/{*rest}}', async (req, res) => {
-    const caller = await pages.loggedIn(req, res)
-    if (!caller) return
-    const [, path = ''] = /\/user-redirect\/?(.*)$/s.exec(req.originalUrl) ?? []
-    const next = `${urls.serverPrefix(caller.user.name, '')}${path}`
-    res.redirect(
-      `${urls.serverPage('spawn', caller.user.name, '')}?next=${encodeURIComponent(next)}`,
-    )
-  })
-
-  return router
-}
-
-/** The named server of the second segment, if there is one, else the default server. */
-async function serverOf(
-  servers: Servers,
-  user: User,
-  segment: string | undefined,
-): Promise<ServerView | null> {
-  const named = segment ? await servers.find(user, segment) : null
-  return named ?? servers.find(user, '')
-}
-
-/**
- * The server runs, yet its request came here: the route was missing for a moment, or somebody
- * loops. Mends what can be mended, waits longer each time, and ends with a diagnosis.
- */
-async function returnToServer(
-  { servers }: ServerPagesDeps,
-  req: Request,
-  res: Response,
-  at: { readonly user: User; readonly server: ServerView; readonly own: string },
-): Promise<void> {
-  const count = Number(/[?&]redirects=(\d{1,2})(?:&|$)/.exec(req.originalUrl)?.[1] ?? 0)
-  const name = `${at.user.name}/${at.server.name}`
-  if (count >= 4)
-    throw new HubError(
-      'spawn_failed',
-      `Redirect loop detected: the hub believes that ${name} runs at ${at.server.prefix}, but the proxy sends its requests here. Check that the proxy is the hub's own and that a front end keeps paths unchanged`,
-    )
-  if (count > 0) {
-    await servers.run(at.user, at.server.name)?.check()
-    await after(Math.min(2 ** count, 10) * 100)
-  }
-  const url = new URL(at.own, 'http://site.invalid')
-  url.searchParams.set('redirects', String(count + 1))
-  res.redirect(`${url.pathname}${url.search}`)
-}
-
-/** For scripts: 424 with the address of the start page (wire section 9). */
-async function answerStopped(
-  { pages, stoppedStatus }: { readonly pages: Pages; readonly stoppedStatus: number },
-  req: Request,
-  res: Response,
-  server: ServerView,
-): Promise<void> {
-  const { urls } = pages
-  const { protocol, host } = contextOf(req)
-  const path = req.originalUrl.slice(urls.hubPrefix.length - 1).split('?')[0] ?? ''
-  const spawn = `${protocol}://${host}${urls.serverPage('spawn', server.userName, server.name)}`
-  res.status(stoppedStatus).json({
-    status: stoppedStatus,
-    message: `${path}: the server is not running. Start it at ${spawn}`,
-  })
-}
-
-function isApiRequest(req: Request): boolean {
-  if (req.path.split('/').includes('api')) return true
-  const accept = String(req.headers.accept ?? '')
-  return accept.includes('application/json') && !accept.includes('text/html')
-}
-
-/** `opt-x=1` are options; without any, other names count as before JupyterHub 6. Values are lists. */
-function queryOptions(req: Request): Json {
-  const entries = Object.entries(req.query).filter(
-    ([name]) => !['next', 'display_name', '_xsrf'].includes(name),
-  )
-  const prefixed = entries.filter(([name]) => name.startsWith('opt-'))
+function requested(req: Request): StartRequest {
+  const form = entriesOf(req.body)
+  const query = entriesOf(req.query)
+  const prefixed = query.filter(([name]) => name.startsWith('opt-'))
   if (prefixed.some(([name]) => name === 'opt-'))
     throw new HubError('invalid_request', "'opt-' without a name is no option")
-  const chosen =
-    prefixed.length > 0 ? prefixed.map(([name, value]) => [name.slice(4), value] as const) : entries
-  return chosen.length === 0
-    ? null
-    : Object.fromEntries(chosen.map(([name, value]) => [name, listOf(value)]))
+  const bare = prefixed.map(([name, value]) => [name.slice(4), value] as const)
+  const asked = bare.length > 0 ? bare : query
+  const chosen = form.length > 0 ? form : asked
+  const names = [(req.body ?? {}) as Record<string, unknown>, req.query].map(
+    (fields) => fields['display_name'],
+  )
+  return {
+    userOptions:
+      chosen.length === 0
+        ? null
+        : Object.fromEntries(chosen.map(([name, value]) => [name, listOf(value)])),
+    displayName: names.find((name) => typeof name === 'string') ?? null,
+  }
 }
 
-function formOptions(body: unknown): Json {
-  const entries = Object.entries((body ?? {}) as Record<string, unknown>).filter(
-    ([name]) => name !== '_xsrf',
-  )
-  return entries.length === 0
-    ? null
-    : Object.fromEntries(entries.map(([name, value]) => [name, listOf(value)]))
+/** Names with other meanings are no options. */
+function entriesOf(fields: unknown): readonly (readonly [string, unknown])[] {
+  const reserved = ['next', 'display_name', '_xsrf']
+  return Object.entries(fields ?? {}).filter(([name]) => !reserved.includes(name))
 }
 
 function listOf(value: unknown): string[] {
   return (Array.isArray(value) ? value : [value]).map(String)
 }
 
-function nextOf({ pages }: Pick<ServerPagesDeps, 'pages'>, req: Request): string | null {
+function nextOf({ pages }: { readonly pages: Pages }, req: Request): string | null {
   return safeNext(req.query['next'], { baseUrl: pages.urls.baseUrl, host: contextOf(req).host })
 }
 

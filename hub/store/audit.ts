@@ -1,3 +1,4 @@
+import { CompiledQuery } from 'kysely'
 import type { Database } from './database.ts'
 
 /** Something worth remembering for longer than a log file. Names and reasons only, never secrets. */
@@ -10,16 +11,28 @@ export interface AuditEvent {
 }
 
 export interface AuditStore {
-  append(event: AuditEvent, now: Date): Promise<void>
+  /** All of them or none, in their order. */
+  append(events: readonly AuditEvent[], now: Date): Promise<void>
   /** Newest first. */
   latest(limit: number): Promise<readonly (AuditEvent & { readonly at: Date })[]>
 }
 
+const insertAll = `
+  INSERT INTO audit_events (action, actor, target, peer, detail, at)
+  SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), ? FROM json_each(?)`
+
 export function auditStore({ db }: Database): AuditStore {
   return {
-    async append({ action, actor, target, peer, detail }, now) {
-      const row = { action, actor, target, peer, detail: JSON.stringify(detail), at: now.getTime() }
-      await db.insertInto('audit_events').values(row).execute()
+    async append(events, now) {
+      const rows = events.map(({ action, actor, target, peer, detail }) => [
+        action,
+        actor,
+        target,
+        peer,
+        JSON.stringify(detail),
+      ])
+      await db.executeQuery(CompiledQuery.raw(insertAll, [now.getTime(), JSON.stringify(rows)]))
     },
     async latest(limit) {
       const query = db.selectFrom('audit_events').selectAll().orderBy('id', 'desc').limit(limit)

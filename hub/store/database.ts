@@ -10,7 +10,7 @@ import {
   unlinkSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { type CompiledQuery, Kysely, SqliteDialect, sql } from 'kysely'
+import { type CompiledQuery, Kysely, type RawBuilder, SqliteDialect, sql } from 'kysely'
 import { type Migration, migrations } from '../../migrations/index.ts'
 import { HubError } from '../../packages/core/errors.ts'
 import type { Schema } from './schema.ts'
@@ -267,6 +267,11 @@ export function prepared<Row>(
   compiled: CompiledQuery<Row>,
 ): (...parameters: readonly unknown[]) => Promise<readonly Row[]> {
   return async (...parameters) => (await db.executeQuery<Row>({ ...compiled, parameters })).rows
+}
+
+/** The numbers or texts of a JSON list, for `IN`: one parameter however many there are. */
+export function listed(json: string): RawBuilder<never> {
+  return sql<never>`(SELECT value FROM json_each(${json}))`
 }
 
 /** True while the database answers; used by the readiness check. */

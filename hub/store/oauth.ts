@@ -1,7 +1,7 @@
 import type { Selectable } from 'kysely'
 import type { Database } from './database.ts'
 import type { Schema } from './schema.ts'
-import { hashSecret } from './tokens.ts'
+import { hashSecret, tokenHolders } from './tokens.ts'
 
 /** A server or service that may send browsers to the hub's authorize page. */
 export interface OauthClient {
@@ -18,12 +18,22 @@ export interface OauthClient {
     readonly userName: string
     readonly name: string
   } | null
+  /** The service it stands for; null for other clients. */
+  readonly service: {
+    readonly id: number
+    readonly name: string
+    /** Whether people are logged in without being asked. */
+    readonly noConfirm: boolean
+  } | null
 }
 
-export type NewOauthClient = Omit<OauthClient, 'id' | 'secretHash' | 'server'> & {
+type ClientSettings = Omit<OauthClient, 'id' | 'secretHash' | 'server' | 'service'> & {
   readonly secret: string
-  readonly serverId: number | null
 }
+
+export type NewOauthClient = ClientSettings & { readonly serverId: number | null }
+
+export type ServiceOauthClient = ClientSettings & { readonly serviceId: number }
 
 /** An authorization code, found by its hash. */
 export interface OauthCode {
@@ -41,8 +51,19 @@ export interface OauthCode {
 }
 
 export interface OauthStore {
-  /** Makes the client, or replaces one of the same identifier together with its codes and tokens. */
-  registerClient(client: NewOauthClient): Promise<number>
+  /**
+   * Makes the client, or replaces one of the same identifier together with its codes and tokens.
+   * Resolves to the ids of the users who thereby lose tokens.
+   */
+  registerClient(client: NewOauthClient): Promise<readonly number[]>
+  /**
+   * Makes or changes the one client of a service. Its codes and tokens stay valid unless the client
+   * id, where it returns to or what it may ask for is another one; resolves to the ids of the users
+   * who thereby lose tokens.
+   */
+  saveServiceClient(client: ServiceOauthClient): Promise<readonly number[]>
+  /** The same for a service that logs nobody in any more. */
+  deleteServiceClient(serviceId: number): Promise<readonly number[]>
   findClient(identifier: string): Promise<OauthClient | null>
   saveCode(code: string, record: Omit<OauthCode, 'id' | 'consumed'>): Promise<void>
   findCode(code: string): Promise<OauthCode | null>
@@ -57,6 +78,8 @@ type ClientRow = Selectable<Schema['oauth_clients']> & {
   readonly ownerId: number | null
   readonly ownerName: string | null
   readonly serverName: string | null
+  readonly serviceName: string | null
+  readonly noConfirm: number | null
 }
 type CodeRow = Selectable<Schema['oauth_codes']>
 
@@ -67,26 +90,45 @@ export function oauthStore({ db }: Database): OauthStore {
   return {
     async registerClient(client) {
       return db.transaction().execute(async (transaction) => {
+        const holders = await tokenHolders(transaction, (e) =>
+          e('oauth_clients.identifier', '=', client.identifier),
+        )
         await transaction
           .deleteFrom('oauth_clients')
           .where('identifier', '=', client.identifier)
           .execute()
-        const { id } = await transaction
+        await transaction
           .insertInto('oauth_clients')
-          .values({
-            identifier: client.identifier,
-            description: client.description,
-            secret_hash: hashSecret(client.secret),
-            redirect_uri: client.redirectUri,
-            allowed_scopes: JSON.stringify(client.allowedScopes),
-            require_pkce: Number(client.requirePkce),
-            server_id: client.serverId,
-            service_id: null,
-          })
-          .returning('id')
-          .executeTakeFirstOrThrow()
-        return id
+          .values({ ...settingsOf(client), server_id: client.serverId, service_id: null })
+          .execute()
+        return holders
       })
+    },
+
+    async saveServiceClient(client) {
+      const { serviceId } = client
+      const settings = settingsOf(client)
+      return db.transaction().execute(async (transaction) => {
+        const { numUpdatedRows } = await transaction
+          .updateTable('oauth_clients')
+          .set(settings)
+          .where('service_id', '=', serviceId)
+          .where('identifier', '=', settings.identifier)
+          .where('redirect_uri', '=', settings.redirect_uri)
+          .where('allowed_scopes', '=', settings.allowed_scopes)
+          .executeTakeFirst()
+        if (numUpdatedRows > 0n) return []
+        const holders = await dropServiceClient(transaction, serviceId)
+        await transaction
+          .insertInto('oauth_clients')
+          .values({ ...settings, server_id: null, service_id: serviceId })
+          .execute()
+        return holders
+      })
+    },
+
+    async deleteServiceClient(serviceId) {
+      return db.transaction().execute((transaction) => dropServiceClient(transaction, serviceId))
     },
 
     async findClient(identifier) {
@@ -94,8 +136,10 @@ export function oauthStore({ db }: Database): OauthStore {
         .selectFrom('oauth_clients')
         .leftJoin('servers', 'servers.id', 'oauth_clients.server_id')
         .leftJoin('users', 'users.id', 'servers.user_id')
+        .leftJoin('services', 'services.id', 'oauth_clients.service_id')
         .selectAll('oauth_clients')
         .select(['users.id as ownerId', 'users.name as ownerName', 'servers.name as serverName'])
+        .select(['services.name as serviceName', 'services.oauth_no_confirm as noConfirm'])
         .where('identifier', '=', identifier)
         .executeTakeFirst()
       return row ? clientFrom(row) : null
@@ -157,6 +201,26 @@ export function oauthStore({ db }: Database): OauthStore {
   }
 }
 
+function settingsOf(client: ClientSettings) {
+  return {
+    identifier: client.identifier,
+    description: client.description,
+    secret_hash: hashSecret(client.secret),
+    redirect_uri: client.redirectUri,
+    allowed_scopes: JSON.stringify(client.allowedScopes),
+    require_pkce: Number(client.requirePkce),
+  }
+}
+
+async function dropServiceClient(
+  db: Database['db'],
+  serviceId: number,
+): Promise<readonly number[]> {
+  const holders = await tokenHolders(db, (e) => e('oauth_clients.service_id', '=', serviceId))
+  await db.deleteFrom('oauth_clients').where('service_id', '=', serviceId).execute()
+  return holders
+}
+
 function clientFrom(row: ClientRow): OauthClient {
   return {
     id: row.id,
@@ -170,6 +234,10 @@ function clientFrom(row: ClientRow): OauthClient {
       row.ownerId === null || row.ownerName === null || row.serverName === null
         ? null
         : { userId: row.ownerId, userName: row.ownerName, name: row.serverName },
+    service:
+      row.service_id === null || row.serviceName === null
+        ? null
+        : { id: row.service_id, name: row.serviceName, noConfirm: row.noConfirm === 1 },
   }
 }
 

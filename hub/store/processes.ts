@@ -9,9 +9,12 @@ export interface Identity {
 }
 
 export interface ProcessStore {
-  /** What a process of the hub (the proxy) last saved, or null. */
+  /** What a process of the hub (the proxy, `service NAME`) last saved, or null. */
   load(name: string): Promise<Json>
   save(name: string, data: Json): Promise<void>
+  /** Names of all that are recorded. */
+  names(): Promise<readonly string[]>
+  forget(name: string): Promise<void>
 }
 
 export function processStore({ db }: Database): ProcessStore {
@@ -36,6 +39,15 @@ export function processStore({ db }: Database): ProcessStore {
         .values({ name, ...row })
         .onConflict((conflict) => conflict.column('name').doUpdateSet(row))
         .execute()
+    },
+
+    async names() {
+      const rows = await db.selectFrom('processes').select('name').orderBy('name').execute()
+      return rows.map(({ name }) => name)
+    },
+
+    async forget(name) {
+      await db.deleteFrom('processes').where('name', '=', name).execute()
     },
   }
 }

@@ -63,6 +63,8 @@ interface ServersTable {
   last_options: JsonText
   last_exit: JsonText | null
   generation: number
+  /** The row goes when the run ends. */
+  removing: Generated<Flag>
   state_since_at: Time
   created_at: Fixed<Time>
   deadline_at: Time | null
@@ -147,6 +149,52 @@ interface AuditEventsTable {
   at: Time
 }
 
+interface ServicesTable {
+  id: Id
+  name: string
+  url: string | null
+  info: JsonText
+  command: JsonText
+  environment: JsonText
+  cwd: string | null
+  os_user: string | null
+  oauth_client_id: string | null
+  oauth_client_allowed_scopes: JsonText
+  oauth_redirect_uri: string | null
+  oauth_required_pkce: string | null
+  admin: Flag
+  display: Flag
+  oauth_no_confirm: Flag
+  timeout_seconds: number
+  from_config: Flag
+  created_at: Fixed<Time>
+}
+
+interface SharesTable {
+  id: Id
+  server_id: number
+  owner_id: number
+  /** Either this or `group_id` is set. */
+  user_id: number | null
+  group_id: number | null
+  scopes: JsonText
+  created_at: Fixed<Time>
+  expires_at: Time | null
+}
+
+interface ShareCodesTable {
+  id: Id
+  server_id: number
+  owner_id: number
+  hashed: string
+  prefix: string
+  scopes: JsonText
+  created_at: Fixed<Time>
+  expires_at: Time
+  exchange_count: number
+  last_exchanged_at: Time | null
+}
+
 /** The tables that the store reads and writes so far; `migrations/` has them all. */
 export interface Schema {
   users: UsersTable
@@ -156,7 +204,11 @@ export interface Schema {
   roles: RolesTable
   user_roles: { user_id: number; role_id: number; managed_by_auth: Flag }
   group_roles: { group_id: number; role_id: number; managed_by_auth: Flag }
+  service_roles: { service_id: number; role_id: number; managed_by_auth: Flag }
+  services: ServicesTable
   servers: ServersTable
+  shares: SharesTable
+  share_codes: ShareCodesTable
   processes: ProcessesTable
   sessions: SessionsTable
   oauth_clients: OauthClientsTable

@@ -1,5 +1,5 @@
 import { createHash, hash, randomBytes, timingSafeEqual } from 'node:crypto'
-import type { Selectable } from 'kysely'
+import type { ExpressionBuilder, Nullable, Selectable } from 'kysely'
 import type { Database } from './database.ts'
 import type { Schema } from './schema.ts'
 
@@ -11,8 +11,8 @@ export interface Token {
   readonly serviceId: number | null
   /** The server whose own token this is (`$JUPYTERHUB_API_TOKEN`), or null. */
   readonly serverId: number | null
-  /** Row id of the OAuth client that it was issued to, or null for tokens of the hub itself. */
-  readonly clientId: number | null
+  /** The OAuth client that it was issued to, or null for tokens of the hub itself. */
+  readonly client: TokenClient | null
   readonly sessionId: number | null
   readonly browserSessionId: string | null
   /** Raw, as requested; `inherit` stands for all rights of the owner. */
@@ -23,9 +23,26 @@ export interface Token {
   readonly lastActivityAt: Date | null
 }
 
-/** What a new token is made of. */
+/** The OAuth client behind a token: a server, a service, or neither. */
+export interface TokenClient {
+  readonly id: number
+  readonly description: string
+  /** `user/server`, or null. */
+  readonly server: string | null
+  readonly service: string | null
+}
+
+/** A service as far as its tokens are concerned. */
+export interface ServiceIdentity {
+  readonly id: number
+  readonly name: string
+  readonly admin: boolean
+}
+
+/** What a new token is made of. Exactly one of `userId` and `serviceId` is its owner. */
 export type NewToken = Pick<Token, 'userId' | 'scopes' | 'note' | 'expiresAt'> &
-  Partial<Pick<Token, 'serverId' | 'clientId' | 'sessionId' | 'browserSessionId'>> & {
+  Partial<Pick<Token, 'serviceId' | 'serverId' | 'sessionId' | 'browserSessionId'>> & {
+    readonly clientId?: number | null
     readonly codeId?: number | null
   }
 
@@ -34,12 +51,11 @@ export interface TokenStore {
   issue(token: NewToken, now: Date): Promise<{ readonly id: number; readonly secret: string }>
   /** Null when the secret is unknown or expired. Reads JupyterHub's hash format too. */
   find(secret: string, now: Date): Promise<Token | null>
-  findById(userId: number, id: number): Promise<Token | null>
+  findById(id: number, now: Date): Promise<Token | null>
   /** Newest activity first; expired ones left out. */
-  ofUser(
-    userId: number,
-    now: Date,
-  ): Promise<readonly (Token & { readonly client: string | null })[]>
+  ofUser(userId: number, now: Date): Promise<readonly Token[]>
+  /** The service that owns some token. */
+  findService(id: number): Promise<ServiceIdentity | null>
   revoke(id: number): Promise<void>
   /** All tokens that `userId` got through one OAuth client. */
   revokeOfClient(userId: number, clientId: number): Promise<void>
@@ -48,7 +64,12 @@ export interface TokenStore {
   recordUse(entries: ReadonlyMap<number, Date>): Promise<void>
 }
 
-type Row = Selectable<Schema['api_tokens']>
+type Row = Selectable<Schema['api_tokens']> & {
+  readonly client: string | null
+  readonly clientServer: string | null
+  readonly clientUser: string | null
+  readonly clientService: string | null
+}
 
 /** The stored form of a secret that the hub made: 256 random bits need no salt and no rounds. */
 export function hashSecret(secret: string): string {
@@ -63,6 +84,26 @@ export function matchesHash(secret: string, stored: string): boolean {
   return actual.length === expected.length && timingSafeEqual(actual, expected)
 }
 
+/** Ids of the users who hold tokens that match; `oauth_clients` are those that the tokens were issued to. */
+export async function tokenHolders(
+  db: Database['db'],
+  which: (e: TokenExpression) => ReturnType<TokenExpression['or']>,
+): Promise<readonly number[]> {
+  const rows = await db
+    .selectFrom('api_tokens')
+    .leftJoin('oauth_clients', 'oauth_clients.id', 'api_tokens.client_id')
+    .select('api_tokens.user_id')
+    .distinct()
+    .where((e) => which(e))
+    .execute()
+  return rows.flatMap((row) => row.user_id ?? [])
+}
+
+type TokenExpression = ExpressionBuilder<
+  Schema & { oauth_clients: Nullable<Schema['oauth_clients']> },
+  'api_tokens' | 'oauth_clients'
+>
+
 /** A url-safe secret of 256 random bits. */
 export const newSecret = (): string => randomBytes(32).toString('base64url')
 
@@ -70,7 +111,17 @@ export function tokenStore({ db }: Database): TokenStore {
   const alive = (now: Date) =>
     db
       .selectFrom('api_tokens')
+      .leftJoin('oauth_clients', 'oauth_clients.id', 'api_tokens.client_id')
+      .leftJoin('servers', 'servers.id', 'oauth_clients.server_id')
+      .leftJoin('users', 'users.id', 'servers.user_id')
+      .leftJoin('services', 'services.id', 'oauth_clients.service_id')
       .selectAll('api_tokens')
+      .select([
+        'oauth_clients.description as client',
+        'servers.name as clientServer',
+        'users.name as clientUser',
+        'services.name as clientService',
+      ])
       .where((e) => e.or([e('expires_at', 'is', null), e('expires_at', '>', now.getTime())]))
 
   return {
@@ -80,7 +131,7 @@ export function tokenStore({ db }: Database): TokenStore {
         .insertInto('api_tokens')
         .values({
           user_id: token.userId,
-          service_id: null,
+          service_id: token.serviceId ?? null,
           server_id: token.serverId ?? null,
           client_id: token.clientId ?? null,
           session_id: token.sessionId ?? null,
@@ -110,20 +161,29 @@ export function tokenStore({ db }: Database): TokenStore {
       return match ? fromRow(match) : null
     },
 
-    async findById(userId, id) {
-      const query = alive(new Date()).where('id', '=', id).where('user_id', '=', userId)
-      const row = await query.executeTakeFirst()
+    async findById(id, now) {
+      const row = await alive(now).where('api_tokens.id', '=', id).executeTakeFirst()
       return row ? fromRow(row) : null
     },
 
     async ofUser(userId, now) {
       const rows = await alive(now)
-        .leftJoin('oauth_clients', 'oauth_clients.id', 'api_tokens.client_id')
-        .select('oauth_clients.description as client')
-        .where('user_id', '=', userId)
-        .orderBy((e) => e.fn.coalesce('last_activity_at', 'created_at'), 'desc')
+        .where('api_tokens.user_id', '=', userId)
+        .orderBy(
+          (e) => e.fn.coalesce('api_tokens.last_activity_at', 'api_tokens.created_at'),
+          'desc',
+        )
         .execute()
-      return rows.map((row) => ({ ...fromRow(row), client: row.client }))
+      return rows.map(fromRow)
+    },
+
+    async findService(id) {
+      const row = await db
+        .selectFrom('services')
+        .select(['id', 'name', 'admin'])
+        .where('id', '=', id)
+        .executeTakeFirst()
+      return row ? { id: row.id, name: row.name, admin: row.admin === 1 } : null
     },
 
     async revoke(id) {
@@ -182,7 +242,7 @@ function fromRow(row: Row): Token {
     userId: row.user_id,
     serviceId: row.service_id,
     serverId: row.server_id,
-    clientId: row.client_id,
+    client: clientOf(row),
     sessionId: row.session_id,
     browserSessionId: row.browser_session_id,
     scopes: JSON.parse(row.scopes) as string[],
@@ -190,5 +250,15 @@ function fromRow(row: Row): Token {
     createdAt: new Date(row.created_at),
     expiresAt: date(row.expires_at),
     lastActivityAt: date(row.last_activity_at),
+  }
+}
+
+function clientOf(row: Row): TokenClient | null {
+  if (row.client_id === null) return null
+  return {
+    id: row.client_id,
+    description: row.client ?? '',
+    server: row.clientUser === null ? null : `${row.clientUser}/${row.clientServer ?? ''}`,
+    service: row.clientService,
   }
 }

@@ -1,7 +1,13 @@
-import { type Selectable, sql } from 'kysely'
+import { CompiledQuery } from 'kysely'
 import { nameKey } from '../../packages/core/slug.ts'
-import { type Database, prepared } from './database.ts'
-import type { Schema } from './schema.ts'
+import { type Database, listed, prepared } from './database.ts'
+import {
+  type ListedUser,
+  type UserLists,
+  userLists,
+  type UserQuery,
+  type UserRow,
+} from './user-lists.ts'
 
 /** A user as stored. Times are dates; `userInfo` is the authenticator's clear-text profile. */
 export interface User {
@@ -14,16 +20,13 @@ export interface User {
   readonly userInfo: unknown
 }
 
-/** A page of users: filters, order and place. */
-export interface UserQuery {
-  readonly nameContains?: string
-  /** Only these names, and members of these groups; absent means everybody. */
-  readonly only?: { readonly users: readonly string[]; readonly groups: readonly string[] }
-  /** `active`: some server is not stopped; `ready`: some server is ready; `inactive`: none is active. */
-  readonly state?: 'active' | 'ready' | 'inactive'
-  readonly sort: { readonly by: 'id' | 'name' | 'last_activity'; readonly descending: boolean }
-  readonly offset: number
-  readonly limit: number
+export type { UserQuery } from './user-lists.ts'
+
+/** What changes about a user, all of it or nothing; what is absent stays. */
+export interface UserEdit {
+  readonly name?: string
+  /** Changes the mark and the membership of the role `admin` together. */
+  readonly admin?: boolean
 }
 
 export interface UserStore {
@@ -32,12 +35,23 @@ export interface UserStore {
   findByName(name: string): Promise<User | null>
   page(query: UserQuery): Promise<{ readonly users: readonly User[]; readonly total: number }>
   count(): Promise<number>
+  /** How many were active since then. */
+  activeSince(time: Date): Promise<number>
   /** Null when a user with this normalised name exists. Gives the new user the role `user`. */
   create(
     name: string,
     options: { readonly admin: boolean; readonly now: Date },
   ): Promise<User | null>
-  rename(id: number, name: string): Promise<void>
+  /** Makes those of the users that do not exist, in one transaction, and gives them the role `user`. */
+  createAll(
+    names: readonly string[],
+    options: { readonly admin: boolean; readonly now: Date },
+  ): Promise<readonly User[]>
+  /**
+   * A new name also ends the user's sessions, and tokens that are filtered by the old one follow.
+   * Null when the name is taken or the user gone.
+   */
+  edit(id: number, edit: UserEdit): Promise<User | null>
   /** Sets the mark and the membership of the role `admin` together; true when there is such a user. */
   setAdmin(name: string, admin: boolean): Promise<boolean>
   setUserInfo(id: number, userInfo: unknown): Promise<void>
@@ -45,38 +59,36 @@ export interface UserStore {
   /** Removes the user and everything that belongs to them. */
   delete(id: number): Promise<void>
   groupsOf(id: number): Promise<readonly string[]>
-  /** Names of the user's own roles. */
-  roleNamesOf(id: number): Promise<readonly string[]>
-  /** Raw scopes of the user's roles and of their groups' roles, and the names of their own roles. */
-  rolesOf(
-    id: number,
-  ): Promise<{ readonly names: readonly string[]; readonly scopes: readonly string[] }>
+  /** The names of each user's groups, for as many users as you like. */
+  groupsOfAll(ids: readonly number[]): Promise<ReadonlyMap<number, readonly string[]>>
+  /** The names of each user's own roles. */
+  rolesOfAll(ids: readonly number[]): Promise<ReadonlyMap<number, readonly string[]>>
   /** Writes later times only. */
   recordActivity(entries: ReadonlyMap<number, Date>): Promise<void>
 }
 
-type Row = Selectable<Schema['users']>
-
-const like = (part: string): string => `%${part.replaceAll(/[\\%_]/g, String.raw`\$&`)}%`
-
 export function userStore(database: Database): UserStore {
-  return { ...userQueries(database), ...userChanges(database), ...userRights(database) }
+  const lists = userLists(database)
+  return {
+    ...userQueries(database, lists),
+    ...userChanges(database, lists),
+    ...userNotes(database),
+    ...userLinks(database),
+  }
 }
 
 /** Finding users. */
 function userQueries(
   database: Database,
-): Pick<UserStore, 'findById' | 'findByName' | 'page' | 'count'> {
-  const { db } = database
-  const byName = prepared(
-    database,
-    db.selectFrom('users').selectAll().where('name_key', '=', '').compile(),
-  )
+  lists: UserLists,
+): Pick<UserStore, 'findById' | 'findByName' | 'page' | 'count' | 'activeSince'> {
+  const all = database.db.selectFrom('users').selectAll()
+  const byName = prepared(database, all.where('name_key', '=', '').compile())
+  const byId = prepared(database, all.where('id', '=', 0).compile())
   return {
     async findById(id) {
-      return fromRow(
-        await db.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst(),
-      )
+      const [row] = await byId(id)
+      return fromRow(row)
     },
 
     async findByName(name) {
@@ -84,103 +96,151 @@ function userQueries(
       return fromRow(row)
     },
 
-    async page({ nameContains, only, state, sort, offset, limit }) {
-      let query = db.selectFrom('users')
-      if (nameContains)
-        query = query.where(sql<boolean>`name LIKE ${like(nameContains)} ESCAPE '\\'`)
-      if (only)
-        query = query.where((e) =>
-          e.or([
-            e('name_key', 'in', only.users.map(nameKey)),
-            e(
-              'id',
-              'in',
-              e
-                .selectFrom('user_groups')
-                .innerJoin('groups', 'groups.id', 'user_groups.group_id')
-                .select('user_groups.user_id')
-                .where('groups.name', 'in', [...only.groups]),
-            ),
-          ]),
-        )
-      if (state) {
-        const wanted =
-          state === 'ready' ? (['ready'] as const) : (['starting', 'ready', 'stopping'] as const)
-        query = query.where((e) =>
-          e(
-            'id',
-            state === 'inactive' ? 'not in' : 'in',
-            e.selectFrom('servers').select('user_id').where('state', 'in', wanted),
-          ),
-        )
-      }
-      const { total } = await query
-        .select((e) => e.fn.countAll<number>().as('total'))
-        .executeTakeFirstOrThrow()
-      const column = { id: 'id', name: 'name', last_activity: 'last_activity_at' } as const
-      const rows = await query
-        .selectAll()
-        .orderBy(column[sort.by], sort.descending ? 'desc' : 'asc')
-        .orderBy('id')
-        .limit(limit)
-        .offset(offset)
-        .execute()
-      return { users: rows.map(known), total }
+    async page(query) {
+      const { rows, total } = await lists.page(query)
+      return { users: rows.map(listedUser), total }
     },
 
-    async count() {
-      const query = db.selectFrom('users').select((e) => e.fn.countAll<number>().as('total'))
+    count: () => lists.count(),
+
+    async activeSince(time) {
+      const query = database.db
+        .selectFrom('users')
+        .select(({ fn }) => fn.countAll<number>().as('total'))
+        .where('last_activity_at', '>=', time.getTime())
       return (await query.executeTakeFirstOrThrow()).total
     },
   }
 }
 
-/** Making, changing and removing users. */
-function userChanges({
-  db,
-}: Database): Pick<
-  UserStore,
-  'create' | 'rename' | 'setUserInfo' | 'setAuthState' | 'delete' | 'recordActivity'
-> {
+const insertAll = `
+  INSERT INTO users (name, name_key, admin, blocked, created_at)
+  SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), ?, 0, ? FROM json_each(?)
+  WHERE true ON CONFLICT (name_key) DO NOTHING RETURNING *`
+
+const giveRoles = `
+  INSERT INTO user_roles (user_id, role_id, managed_by_auth)
+  SELECT ids.value, roles.id, 0 FROM json_each(?) AS ids
+  JOIN roles ON roles.name = 'user' OR (roles.name = 'admin' AND ?)`
+
+const renameInTokens = `
+  UPDATE api_tokens SET scopes = replace(replace(scopes, ?, ?), ?, ?)
+  WHERE instr(scopes, ?) > 0 OR instr(scopes, ?) > 0`
+
+/** Making, changing and removing users: who there is, and under which names. */
+function userChanges(
+  { db }: Database,
+  lists: UserLists,
+): Pick<UserStore, 'create' | 'createAll' | 'edit' | 'delete'> {
+  const createAll: UserStore['createAll'] = (names, { admin, now }) =>
+    lists.during(async () => {
+      const pairs = JSON.stringify(names.map((name) => [name, nameKey(name)]))
+      const rows = await db.transaction().execute(async (transaction) => {
+        const insert = CompiledQuery.raw(insertAll, [Number(admin), now.getTime(), pairs])
+        const { rows: made } = await transaction.executeQuery<UserRow>(insert)
+        if (made.length === 0) return made
+        const ids = JSON.stringify(made.map(({ id }) => id))
+        await transaction.executeQuery(CompiledQuery.raw(giveRoles, [ids, Number(admin)]))
+        return made
+      })
+      return { added: rows.map(keyed), removed: [], result: rows.map(known) }
+    })
   return {
-    async create(name, { admin, now }) {
-      return db.transaction().execute(async (transaction) => {
-        const row = await transaction
-          .insertInto('users')
-          .values({
-            name,
-            name_key: nameKey(name),
-            cookie_id: null,
-            user_info: null,
-            admin: Number(admin),
-            blocked: 0,
-            created_at: now.getTime(),
-            last_activity_at: null,
-            encrypted_auth_state: null,
-          })
-          .onConflict((conflict) => conflict.column('name_key').doNothing())
-          .returningAll()
-          .executeTakeFirst()
-        if (!row) return null
-        for (const role of admin ? ['user', 'admin'] : ['user'])
-          await transaction
-            .insertInto('user_roles')
-            .values({
-              user_id: row.id,
-              role_id: transaction.selectFrom('roles').select('id').where('name', '=', role),
-              managed_by_auth: 0,
-            } as never)
-            .execute()
-        return known(row)
+    createAll,
+
+    async create(name, options) {
+      const [user] = await createAll([name], options)
+      return user ?? null
+    },
+
+    async edit(id, edit) {
+      return lists.during(async () => {
+        const rows = await db.transaction().execute((transaction) => change(transaction, id, edit))
+        if (!rows) return { added: [], removed: [], result: null }
+        const [before, now] = rows
+        return { added: [keyed(now)], removed: [keyed(before)], result: known(now) }
       })
     },
 
-    async rename(id, name) {
-      await db
-        .updateTable('users')
-        .set({ name, name_key: nameKey(name) })
-        .where('id', '=', id)
-        .execute()
+    async delete(id) {
+      await lists.during(async () => {
+        const rows = await db.deleteFrom('users').where('id', '=', id).returningAll().execute()
+        return { added: [], removed: rows.map(keyed), result: null }
+      })
+    },
+  }
+}
+
+/** The user before and after; null when the name is taken or the user gone. */
+async function change(
+  db: Database['db'],
+  id: number,
+  { name, admin }: UserEdit,
+): Promise<readonly [UserRow, UserRow] | null> {
+  const find = db.selectFrom('users').selectAll().where('id', '=', id)
+  const before = await find.executeTakeFirst()
+  if (!before) return null
+  if (name !== undefined && name !== before.name) {
+    const key = nameKey(name)
+    const other = await db.selectFrom('users').select('id').where('name_key', '=', key).execute()
+    if (other.some((found) => found.id !== id)) return null
+    await db.updateTable('users').set({ name, name_key: key }).where('id', '=', id).execute()
+    await db.deleteFrom('sessions').where('user_id', '=', id).execute()
+    await renameScopes(db, before.name, name)
+  }
+  if (admin !== undefined) await markAdmin(db, id, admin)
+  return [before, await find.executeTakeFirstOrThrow()]
+}
+
+/** Filters that name the user, `!user=` and `!server=`, as they stand in the JSON of a token's scopes. */
+async function renameScopes(db: Database['db'], from: string, to: string): Promise<void> {
+  const quoted = (name: string): string => JSON.stringify(name).slice(1, -1)
+  const user = (name: string): string => `!user=${quoted(name)}"`
+  const server = (name: string): string => `!server=${quoted(name)}/`
+  const texts = [user(from), user(to), server(from), server(to), user(from), server(from)]
+  await db.executeQuery(CompiledQuery.raw(renameInTokens, texts))
+}
+
+async function markAdmin(db: Database['db'], id: number, admin: boolean): Promise<void> {
+  await db
+    .updateTable('users')
+    .set({ admin: Number(admin) })
+    .where('id', '=', id)
+    .execute()
+  const role = await db
+    .selectFrom('roles')
+    .select('id')
+    .where('name', '=', 'admin')
+    .executeTakeFirstOrThrow()
+  if (admin)
+    await db
+      .insertInto('user_roles')
+      .values({ user_id: id, role_id: role.id, managed_by_auth: 0 })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute()
+  else
+    await db
+      .deleteFrom('user_roles')
+      .where('user_id', '=', id)
+      .where('role_id', '=', role.id)
+      .execute()
+}
+
+/** What is noted about users. */
+function userNotes({
+  db,
+}: Database): Pick<UserStore, 'setAdmin' | 'setUserInfo' | 'setAuthState' | 'recordActivity'> {
+  return {
+    async setAdmin(name, admin) {
+      return db.transaction().execute(async (transaction) => {
+        const user = await transaction
+          .selectFrom('users')
+          .select('id')
+          .where('name_key', '=', nameKey(name))
+          .executeTakeFirst()
+        if (user) await markAdmin(transaction, user.id, admin)
+        return user !== undefined
+      })
     },
 
     async setUserInfo(id, userInfo) {
@@ -196,123 +256,91 @@ function userChanges({
         .execute()
     },
 
-    async delete(id) {
-      await db.deleteFrom('users').where('id', '=', id).execute()
-    },
-
     async recordActivity(entries) {
-      await db.transaction().execute(async (transaction) => {
-        for (const [id, at] of entries)
-          await transaction
-            .updateTable('users')
-            .set({ last_activity_at: at.getTime() })
-            .where('id', '=', id)
-            .where((e) =>
-              e.or([e('last_activity_at', 'is', null), e('last_activity_at', '<', at.getTime())]),
-            )
-            .execute()
-      })
+      const times = JSON.stringify([...entries].map(([id, at]) => [id, at.getTime()]))
+      await db.executeQuery(CompiledQuery.raw(laterActivity, [times]))
     },
   }
 }
 
-/** What users may do. */
-function userRights(
-  database: Database,
-): Pick<UserStore, 'setAdmin' | 'groupsOf' | 'roleNamesOf' | 'rolesOf'> {
+const laterActivity = `
+  UPDATE users SET last_activity_at = latest.at
+  FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS at FROM json_each(?)) AS latest
+  WHERE users.id = latest.id AND (last_activity_at IS NULL OR last_activity_at < latest.at)`
+
+/** The groups and roles that users are in. */
+function userLinks(database: Database): Pick<UserStore, 'groupsOf' | 'groupsOfAll' | 'rolesOfAll'> {
   const { db } = database
-  const groupNames = prepared(
-    database,
-    db
-      .selectFrom('user_groups')
-      .innerJoin('groups', 'groups.id', 'user_groups.group_id')
-      .select('groups.name')
-      .where('user_id', '=', 0)
-      .orderBy('groups.name')
-      .compile(),
-  )
-  const roleNames = prepared(
+  const groups = db
+    .selectFrom('user_groups')
+    .innerJoin('groups', 'groups.id', 'user_groups.group_id')
+    .select(['user_id', 'groups.name'])
+    .orderBy('groups.name')
+  const groupNames = prepared(database, groups.where('user_id', '=', 0).compile())
+  const groupsOfAll = prepared(database, groups.where('user_id', 'in', listed('[]')).compile())
+  const rolesOfAll = prepared(
     database,
     db
       .selectFrom('user_roles')
       .innerJoin('roles', 'roles.id', 'user_roles.role_id')
-      .select('roles.name')
-      .where('user_id', '=', 0)
+      .select(['user_id', 'roles.name'])
+      .where('user_id', 'in', listed('[]'))
       .orderBy('roles.name')
       .compile(),
   )
   return {
-    async setAdmin(name, admin) {
-      return db.transaction().execute(async (transaction) => {
-        const user = await transaction
-          .updateTable('users')
-          .set({ admin: Number(admin) })
-          .where('name_key', '=', nameKey(name))
-          .returning('id')
-          .executeTakeFirst()
-        if (!user) return false
-        const { id: role } = await transaction
-          .selectFrom('roles')
-          .select('id')
-          .where('name', '=', 'admin')
-          .executeTakeFirstOrThrow()
-        if (admin)
-          await transaction
-            .insertInto('user_roles')
-            .values({ user_id: user.id, role_id: role, managed_by_auth: 0 })
-            .onConflict((conflict) => conflict.doNothing())
-            .execute()
-        else
-          await transaction
-            .deleteFrom('user_roles')
-            .where('user_id', '=', user.id)
-            .where('role_id', '=', role)
-            .execute()
-        return true
-      })
-    },
-
     async groupsOf(id) {
       return (await groupNames(id)).map(({ name }) => name)
     },
 
-    async roleNamesOf(id) {
-      return (await roleNames(id)).map(({ name }) => name)
+    async groupsOfAll(ids) {
+      return byUser(await groupsOfAll(JSON.stringify(ids)))
     },
 
-    async rolesOf(id) {
-      const own = await db
-        .selectFrom('user_roles')
-        .innerJoin('roles', 'roles.id', 'user_roles.role_id')
-        .select(['roles.name', 'roles.scopes'])
-        .where('user_id', '=', id)
-        .orderBy('roles.name')
-        .execute()
-      const byGroup = await db
-        .selectFrom('user_groups')
-        .innerJoin('group_roles', 'group_roles.group_id', 'user_groups.group_id')
-        .innerJoin('roles', 'roles.id', 'group_roles.role_id')
-        .select('roles.scopes')
-        .where('user_groups.user_id', '=', id)
-        .execute()
-      const scopes = [...own, ...byGroup].flatMap((row) => JSON.parse(row.scopes) as string[])
-      return { names: own.map((row) => row.name), scopes }
+    async rolesOfAll(ids) {
+      return byUser(await rolesOfAll(JSON.stringify(ids)))
     },
   }
 }
 
-function fromRow(row: Row | undefined): User | null {
+function byUser(
+  rows: readonly { readonly user_id: number; readonly name: string }[],
+): ReadonlyMap<number, readonly string[]> {
+  const names = new Map<number, string[]>()
+  for (const { user_id: id, name } of rows) {
+    const known = names.get(id)
+    if (known) known.push(name)
+    else names.set(id, [name])
+  }
+  return names
+}
+
+const keyed = ({ id, name_key: key }: UserRow) => ({ id, key })
+
+function fromRow(row: UserRow | undefined): User | null {
   return row ? known(row) : null
 }
 
-function known(row: Row): User {
+function known(row: UserRow): User {
+  return listedUser([
+    row.id,
+    row.name,
+    row.admin,
+    row.blocked,
+    row.created_at,
+    row.last_activity_at,
+    row.user_info,
+  ])
+}
+
+function listedUser([id, name, admin, blocked, createdAt, activeAt, userInfo]: ListedUser): User {
   return {
-    id: row.id,
-    name: row.name,
-    admin: row.admin === 1,
-    blocked: row.blocked === 1,
-    createdAt: new Date(row.created_at),
-    lastActivityAt: row.last_activity_at === null ? null : new Date(row.last_activity_at),
-    userInfo: row.user_info === null ? null : (JSON.parse(row.user_info) as unknown),
+    id,
+    name,
+    admin: admin === 1,
+    blocked: blocked === 1,
+    createdAt: new Date(createdAt),
+    lastActivityAt: activeAt === null ? null : new Date(activeAt),
+    userInfo: userInfo === null ? null : (JSON.parse(userInfo) as unknown),
   }
 }

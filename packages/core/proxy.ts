@@ -74,6 +74,11 @@ export interface Proxy {
    * that turns out not to know it.
    */
   announce?(routespec: string): Promise<void>
+  /**
+   * Optional power: the proxy, which somebody else runs, has another address or token now
+   * (JupyterHub: `PATCH /hub/api/proxy`). Absent parts stay.
+   */
+  move?(to: { readonly apiUrl?: URL; readonly authToken?: string }): void
   /** The table as the proxy has it, only routes that the hub made (data has `jupyterhub`). */
   list(): Promise<readonly ReportedRoute[]>
   /** Makes the hub's routes equal to `routes`: at once where the proxy can, else longest first and `/` last. */

@@ -1,142 +1,17 @@
 /**
- * Scopes as JupyterHub 6 knows them: the catalogue, expansion, filters, checks and intersection.
- * Pure functions over strings of the form `scope` or `scope!filter=name`.
+ * Scopes as JupyterHub 6 knows them: expansion, filters, checks and intersection. Pure functions
+ * over strings of the form `scope` or `scope!filter=name`.
  * @see https://jupyterhub.readthedocs.io/en/latest/rbac/scopes.html
  */
+import { builtInScopes, type ScopeCatalogue, selfScopes } from './scope-catalogue.ts'
 
-interface ScopeEntry {
-  readonly description: string
-  readonly subscopes: readonly string[]
-}
-
-const entry = (description: string, ...subscopes: readonly string[]): ScopeEntry => ({
-  description,
-  subscopes,
-})
-
-const catalogue: Readonly<Record<string, ScopeEntry>> = {
-  '(no_scope)': entry('Identify the owner of the requesting entity'),
-  self: entry('Everything about your own user'),
-  inherit: entry('Everything the owner of this token may do'),
-  'admin-ui': entry('See the admin page'),
-  'admin:users': entry(
-    'Read, change, create and delete users',
-    'admin:auth_state',
-    'users',
-    'read:roles:users',
-    'delete:users',
-  ),
-  'admin:auth_state': entry("Read a user's authentication state"),
-  users: entry('Read and change users', 'read:users', 'list:users', 'users:activity'),
-  'delete:users': entry('Delete users'),
-  'list:users': entry('List users', 'read:users:name'),
-  'read:users': entry('Read users', 'read:users:name', 'read:users:groups', 'read:users:activity'),
-  'read:users:name': entry('Read names of users'),
-  'read:users:groups': entry("Read users' groups"),
-  'read:users:activity': entry('Read when users were last active'),
-  'read:roles': entry(
-    'Read role assignments',
-    'read:roles:users',
-    'read:roles:services',
-    'read:roles:groups',
-  ),
-  'read:roles:users': entry('Read roles of users'),
-  'read:roles:services': entry('Read roles of services'),
-  'read:roles:groups': entry('Read roles of groups'),
-  'users:activity': entry('Update when users were last active', 'read:users:activity'),
-  'admin:servers': entry('Manage servers and their state', 'admin:server_state', 'servers'),
-  'admin:server_state': entry("Read and change servers' state"),
-  servers: entry('Start and stop servers', 'read:servers', 'start:servers', 'delete:servers'),
-  'read:servers': entry('Read servers', 'read:users:name'),
-  'start:servers': entry('Start servers'),
-  'delete:servers': entry('Stop and delete servers'),
-  tokens: entry('Read, create and revoke tokens', 'read:tokens'),
-  'read:tokens': entry('Read tokens'),
-  'admin:groups': entry(
-    'Read, change, create and delete groups',
-    'groups',
-    'read:roles:groups',
-    'delete:groups',
-  ),
-  groups: entry('Read and change groups', 'read:groups', 'list:groups'),
-  'list:groups': entry('List groups', 'read:groups:name'),
-  'read:groups': entry('Read groups', 'read:groups:name'),
-  'read:groups:name': entry('Read names of groups'),
-  'delete:groups': entry('Delete groups'),
-  'admin:services': entry(
-    'Create and delete services',
-    'list:services',
-    'read:services',
-    'read:roles:services',
-  ),
-  'list:services': entry('List services', 'read:services:name'),
-  'read:services': entry('Read services', 'read:services:name'),
-  'read:services:name': entry('Read names of services'),
-  'read:hub': entry('Read information about the hub'),
-  'access:servers': entry('Open servers in the browser or by their API'),
-  'access:services': entry('Open services in the browser or by their API'),
-  'users:shares': entry("Read and leave a user's shared servers", 'read:users:shares'),
-  'groups:shares': entry("Read and leave a group's shared servers", 'read:groups:shares'),
-  'read:users:shares': entry('Read what is shared with a user'),
-  'read:groups:shares': entry('Read what is shared with a group'),
-  'read:shares': entry('Read who a server is shared with'),
-  shares: entry('Share servers', 'access:servers', 'read:shares', 'users:shares', 'groups:shares'),
-  proxy: entry('Read and refresh the routing table'),
-  shutdown: entry('Shut the hub down'),
-  'read:metrics': entry('Read metrics'),
-}
-
-/** What a user may do with their own account: `self`, without the `!user=` filters. */
-const selfScopes = [
-  'read:users',
-  'read:users:name',
-  'read:users:groups',
-  'read:users:activity',
-  'users:shares',
-  'read:users:shares',
-  'read:shares',
-  'users:activity',
-  'servers',
-  'read:servers',
-  'start:servers',
-  'delete:servers',
-  'tokens',
-  'read:tokens',
-  'access:servers',
-] as const
-
-/** Roles every hub has (JupyterHub's default roles). */
-export const defaultRoles = [
-  { name: 'user', description: 'Standard user privileges', scopes: ['self'] },
-  {
-    name: 'admin',
-    description: 'Elevated privileges (can do anything)',
-    scopes: [
-      'admin-ui',
-      'admin:users',
-      'admin:servers',
-      'admin:services',
-      'tokens',
-      'admin:groups',
-      'list:services',
-      'read:services',
-      'read:hub',
-      'proxy',
-      'shutdown',
-      'access:services',
-      'access:servers',
-      'read:roles',
-      'read:metrics',
-      'shares',
-    ],
-  },
-  {
-    name: 'server',
-    description: 'Post activity only',
-    scopes: ['users:activity!user', 'access:servers!server'],
-  },
-  { name: 'token', description: 'Token with the rights of its owner', scopes: ['inherit'] },
-] as const
+export {
+  type CustomScope,
+  defaultRoles,
+  isCustomScopeName,
+  type ScopeCatalogue,
+  scopeCatalogue,
+} from './scope-catalogue.ts'
 
 /** What `!user`, `!service`, `!server` and `self` stand for. Absent parts have no such target. */
 export interface ScopeOwner {
@@ -154,20 +29,38 @@ export type Resource =
   | { readonly kind: 'group'; readonly group: string }
   | { readonly kind: 'service'; readonly service: string }
 
-const filterPattern = /^(?:(?:user|group|service)=[^!]+|server=[^!]+\/[^!]*|user|service|server)$/s
-const customPattern = /^custom:[a-z0-9][a-z0-9_\-*:]+[a-z0-9_*]$/
+const filterPattern = /^(?:(?:user|group|service)=.+|server=[^/]+\/.*|user|service|server)$/s
+
+/** Stand for scopes of their owner; a filter on them means nothing. */
+const metascopes: ReadonlySet<string> = new Set(['self', 'inherit', '(no_scope)'])
 
 /** Whether `scope` is a scope of the catalogue with a filter that exists. */
-export function isScope(scope: string): boolean {
+export function isScope(scope: string, catalogue: ScopeCatalogue = builtInScopes): boolean {
   const [base, filter] = split(scope)
-  if (!(Object.hasOwn(catalogue, base) || customPattern.test(base))) return false
-  return filter === null || filterPattern.test(filter)
+  if (!catalogue.has(base)) return false
+  return filter === null || (filterPattern.test(filter) && !metascopes.has(base))
+}
+
+/** Those that are no scopes, each with a hint where there is one: for a message. */
+export function unknownScopes(
+  scopes: Iterable<string>,
+  catalogue: ScopeCatalogue = builtInScopes,
+): readonly string[] {
+  return [...scopes]
+    .filter((scope) => !isScope(scope, catalogue))
+    .map((scope) => {
+      const shown = JSON.stringify(scope.slice(0, 100))
+      return scope === 'all' ? `${shown} (is "inherit" meant?)` : shown
+    })
 }
 
 /** What a scope allows, in words, for a consent page. */
-export function describeScope(scope: string): { description: string; filter: string | null } {
+export function describeScope(
+  scope: string,
+  catalogue: ScopeCatalogue = builtInScopes,
+): { description: string; filter: string | null } {
   const [base, filter] = split(scope)
-  return { description: catalogue[base]?.description ?? base, filter }
+  return { description: catalogue.describe(base) ?? base, filter }
 }
 
 /**
@@ -175,27 +68,36 @@ export function describeScope(scope: string): { description: string; filter: str
  * sub-scopes, `self`, and filters that name their owner. Unknown scopes and self-filters without a
  * target grant nothing. `inherit` stays in the set as itself.
  */
-export function expandScopes(raw: Iterable<string>, owner: ScopeOwner): ReadonlySet<string> {
+export function expandScopes(
+  raw: Iterable<string>,
+  owner: ScopeOwner,
+  catalogue: ScopeCatalogue = builtInScopes,
+): ReadonlySet<string> {
   const expanded = new Set<string>()
   for (const scope of raw) {
+    if (!isScope(scope, catalogue)) continue
     const [base, filter] = split(scope)
-    if (base === 'self') {
-      if (owner.userName !== undefined)
-        for (const own of selfScopes) expanded.add(`${own}!user=${owner.userName}`)
-      continue
-    }
     const suffix = resolveFilter(filter, owner)
-    if (suffix === null || !isScope(scope)) continue
-    const isServerFilter = suffix.startsWith('!server=')
-    for (const granted of withSubscopes(base))
-      if (!isServerFilter || granted === base || !granted.startsWith('read:user'))
-        expanded.add(granted + suffix)
+    if (suffix === null) continue
+    if (base === 'self') addSelf(expanded, owner)
+    else addExpanded(expanded, suffix, catalogue.withSubscopes(base))
   }
   for (const scope of expanded) {
     const [base, filter] = split(scope)
     if (filter !== null && expanded.has(base)) expanded.delete(scope)
   }
   return expanded
+}
+
+function addSelf(expanded: Set<string>, { userName }: ScopeOwner): void {
+  if (userName !== undefined) for (const own of selfScopes) expanded.add(`${own}!user=${userName}`)
+}
+
+/** A server's filter does not reach the models of users, which lie outside it. */
+function addExpanded(expanded: Set<string>, suffix: string, scopes: readonly string[]): void {
+  const isOfServer = suffix.startsWith('!server=')
+  for (const [index, scope] of scopes.entries())
+    if (!isOfServer || index === 0 || !scope.startsWith('read:user')) expanded.add(scope + suffix)
 }
 
 /**
@@ -223,32 +125,42 @@ export function allows(
       break
   }
   if (granted.has(`${scope}!user=${resource.user}`)) return true
-  if (!holdsFiltered(granted, scope, 'group')) return false
+  if (filtersOf(granted, scope).group.length === 0) return false
   return groupsOf(resource.user).some((group) => granted.has(`${scope}!group=${group}`))
 }
 
 /** Whether any form of `scope`, filtered or not, is held. */
 export function holdsAny(granted: ReadonlySet<string>, scope: string): boolean {
-  return granted.has(scope) || holdsFiltered(granted, scope, '')
+  return granted.has(scope) || filtersOf(granted, scope) !== noFilters
 }
 
+/** Names that filtered forms of one scope allow, by kind. */
+export type Filters = Readonly<Record<'user' | 'group' | 'server' | 'service', readonly string[]>>
+
+const noFilters: Filters = { user: [], group: [], server: [], service: [] }
+
 /** The names that filtered forms of `scope` allow, by kind. Meaningful when the bare scope is not held. */
-export function filtersOf(
-  granted: ReadonlySet<string>,
-  scope: string,
-): Readonly<Record<'user' | 'group' | 'server' | 'service', readonly string[]>> {
-  const filters = {
-    user: [] as string[],
-    group: [] as string[],
-    server: [] as string[],
-    service: [] as string[],
-  }
+export function filtersOf(granted: ReadonlySet<string>, scope: string): Filters {
+  return indexOf(granted).get(scope) ?? noFilters
+}
+
+/** Filters by scope, found once per set: a set of scopes never changes once it is in use. */
+const indexes = new WeakMap<ReadonlySet<string>, ReadonlyMap<string, Filters>>()
+
+function indexOf(granted: ReadonlySet<string>): ReadonlyMap<string, Filters> {
+  const known = indexes.get(granted)
+  if (known) return known
+  const index = new Map<string, Record<keyof Filters, string[]>>()
   for (const held of granted) {
-    if (!held.startsWith(`${scope}!`)) continue
-    const [kind, name] = cut(held.slice(scope.length + 1), '=')
-    if (name !== null && kind in filters) filters[kind as keyof typeof filters].push(name)
+    const [base, filter] = split(held)
+    const [kind, name] = cut(filter ?? '', '=')
+    if (name === null || !Object.hasOwn(noFilters, kind)) continue
+    const filters = index.get(base) ?? { user: [], group: [], server: [], service: [] }
+    index.set(base, filters)
+    filters[kind as keyof Filters].push(name)
   }
-  return filters
+  indexes.set(granted, index)
+  return index
 }
 
 /**
@@ -300,20 +212,6 @@ function resourceOf(filter: string): Resource {
   }
 }
 
-function withSubscopes(base: string): readonly string[] {
-  const known = transitive.get(base)
-  if (known) return known
-  const all = new Set([base])
-  for (const scope of all)
-    for (const sub of Object.hasOwn(catalogue, scope) ? (catalogue[scope]?.subscopes ?? []) : [])
-      all.add(sub)
-  const list = [...all]
-  if (Object.hasOwn(catalogue, base)) transitive.set(base, list)
-  return list
-}
-
-const transitive = new Map<string, readonly string[]>()
-
 function resolveFilter(filter: string | null, owner: ScopeOwner): string | null {
   switch (filter) {
     case null:
@@ -327,12 +225,6 @@ function resolveFilter(filter: string | null, owner: ScopeOwner): string | null 
     default:
       return `!${filter}`
   }
-}
-
-function holdsFiltered(granted: ReadonlySet<string>, scope: string, kind: string): boolean {
-  const start = `${scope}!${kind}`
-  for (const held of granted) if (held.startsWith(start)) return true
-  return false
 }
 
 function split(scope: string): [base: string, filter: string | null] {

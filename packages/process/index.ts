@@ -1,3 +1,4 @@
+export { type Account, dropPrivileges, lookUpAccount, systemProgram } from './account.ts'
 export { type ProcessIdentity, identityOf, isAlive, parseIdentity } from './identity.ts'
 export { type Command, LaunchFailed, type LaunchOptions, launch } from './launch.ts'
 export { rotateLog, tailFile } from './log-file.ts'

@@ -1,4 +1,5 @@
 import type { Launcher } from './launcher.ts'
+import type { Seed } from './seeds/seed.ts'
 
 /** A hub that is being measured. */
 export interface BenchHub {
@@ -23,7 +24,8 @@ export interface BenchHub {
 /** A kind of hub, and how to start one; several may run at once, each with ports and data of its own. */
 export interface Contender {
   readonly name: string
-  start(launcher: Launcher): Promise<BenchHub>
+  /** With a seed, on a database that has been filled with it: `startSeconds` is of that start. */
+  start(launcher: Launcher, seed?: Seed): Promise<BenchHub>
 }
 
 /** What a benchmark cannot go on from, told without a stack. */

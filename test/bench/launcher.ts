@@ -10,8 +10,8 @@ export interface Launched {
   readonly process: SupervisedProcess
   readonly startSeconds: number
   readonly startedAt: number
-  /** Ends the program and all its descendants, and removes its folder. */
-  stop(): Promise<void>
+  /** Ends the program and all its descendants, and removes its folder unless that is still needed. */
+  stop(options?: { readonly keepsFolder: boolean }): Promise<void>
 }
 
 export interface LaunchPlan {
@@ -23,13 +23,15 @@ export interface LaunchPlan {
   readonly cwd?: string
   /** Answers 200 when the hub is up. */
   readonly url: URL
+  /** Milliseconds within which it must be up. Default: a minute. */
+  readonly patience?: number
 }
 
 /** Starts hubs and answers for their end. */
 export interface Launcher {
   /** A private folder under the system's temporary one, with an empty `homes`. */
   folder(): string
-  /** @throws {BenchError} with the end of the log, when the hub is not up within a minute. */
+  /** @throws {BenchError} with the end of the log, when the hub is not up in time. */
   launch(plan: LaunchPlan): Promise<Launched>
   /** Ends everything that still runs and removes all folders; what is launched later ends at once. */
   close(): Promise<void>
@@ -42,7 +44,7 @@ const ladder = [
 
 export function createLauncher(): Launcher {
   const folders = new Set<string>()
-  const running = new Set<() => Promise<void>>()
+  const running = new Set<Launched['stop']>()
   let isClosed = false
   const remove = (folder: string): void => {
     rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
@@ -56,20 +58,20 @@ export function createLauncher(): Launcher {
       return folder
     },
 
-    async launch({ command, env, folder, cwd = folder, url }) {
+    async launch({ command, env, folder, cwd = folder, url, patience = 60_000 }) {
       if (isClosed) throw new BenchError('the run has ended')
       const logFile = join(folder, 'bench.log')
       const began = performance.now()
       const program = await launch({ command, env, cwd, logFile, save: async () => {} })
-      const stop = async (): Promise<void> => {
+      const stop = async ({ keepsFolder } = { keepsFolder: false }): Promise<void> => {
         if (!running.delete(stop)) return
         await program.stop(ladder)
-        remove(folder)
+        if (!keepsFolder) remove(folder)
       }
       running.add(stop)
       try {
         if (isClosed) throw new BenchError('the run has ended')
-        await until(`${url.href} answers`, () => isUp(url, program), 60_000)
+        await until(`${url.href} answers`, () => isUp(url, program), patience)
         const startedAt = performance.now()
         return { process: program, startSeconds: (startedAt - began) / 1000, startedAt, stop }
       } catch (cause) {

@@ -4,8 +4,18 @@ import { connect, type Socket } from 'node:net'
 export interface LoadPlan {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
+  /** What is sent in turn instead of `GET url`; `url` still names the hub. */
+  readonly turns?: readonly LoadRequest[]
   readonly connections: number
   readonly seconds: number
+}
+
+export interface LoadRequest {
+  readonly method: string
+  /** Path and query. */
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
 }
 
 export interface LoadResult {
@@ -28,14 +38,21 @@ process.on('message', (plan: LoadPlan) => {
   )
 })
 
-async function run({ url, headers, connections, seconds }: LoadPlan): Promise<LoadResult> {
-  const target = new URL(url)
-  const lines = Object.entries({ Host: target.host, ...headers })
-  const request = [
-    `GET ${target.pathname}${target.search} HTTP/1.1`,
+function render(host: string, { method, path, headers, body }: LoadRequest): string {
+  const length = body === '' ? {} : { 'Content-Length': String(Buffer.byteLength(body)) }
+  const lines = Object.entries({ Host: host, ...headers, ...length })
+  return [
+    `${method} ${path} HTTP/1.1`,
     ...lines.map(([name, value]) => `${name}: ${value}`),
-    lineEnd,
+    `${lineEnd}${body}`,
   ].join(lineEnd)
+}
+
+async function run({ url, headers, connections, seconds, turns }: LoadPlan): Promise<LoadResult> {
+  const target = new URL(url)
+  const once = { method: 'GET', path: `${target.pathname}${target.search}`, headers, body: '' }
+  const requests = (turns ?? [once]).map((request) => render(target.host, request))
+  let turn = 0
   const latencies: number[] = []
   const statuses: Record<string, number> = {}
   const began = performance.now()
@@ -45,7 +62,7 @@ async function run({ url, headers, connections, seconds }: LoadPlan): Promise<Lo
       const exchange = await open(target)
       do {
         const sent = performance.now()
-        const status = await exchange.send(request)
+        const status = await exchange.send(requests[turn++ % requests.length] ?? '')
         latencies.push(performance.now() - sent)
         statuses[status] = (statuses[status] ?? 0) + 1
       } while (performance.now() < deadline)

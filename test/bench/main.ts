@@ -8,7 +8,7 @@ import { runBench } from './run.ts'
 import { subjects } from './subjects/index.ts'
 
 /** Longest time that a run may take, in ms. */
-const limit = { quick: 150_000, full: 300_000 }
+const limit = { quick: 300_000, usual: 600_000, full: 3_600_000 }
 
 process.exitCode = await main().catch((error: unknown) => {
   if (!(error instanceof BenchError || error instanceof ClientError)) throw error
@@ -26,7 +26,8 @@ async function main(): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => end.abort(`stopped by ${signal}`))
   const alone = options.withProxies ? 2 : 1
-  const most = (options.isQuick ? limit.quick : limit.full) * alone
+  const length = options.isFull ? 'full' : options.isQuick ? 'quick' : 'usual'
+  const most = limit[length] * alone
   const timer = setTimeout(() => end.abort(`not done within ${most / 1000} s`), most).unref()
   const note = (line: string): void => console.error(`bench: ${line}`)
   const { hubs, proxies } = await runBench(options, note, end.signal)

@@ -1,5 +1,6 @@
 import type { BenchHub } from './contender.ts'
 import { cpuOf } from './process-figures.ts'
+import type { LoadPlan } from './load-generator.ts'
 import type { Bench, Figure } from './subject.ts'
 
 /** Seconds of the same requests before those that count: V8 compiles code that runs often. */
@@ -13,13 +14,16 @@ export async function measureRequests(
     readonly url: URL
     readonly headers: Readonly<Record<string, string>>
     readonly connections: number
+    readonly turns?: LoadPlan['turns']
+    /** Default: 2, or 1 in a quick run. */
+    readonly seconds?: number
   },
 ): Promise<readonly Figure[]> {
-  const { label, url, headers, connections } = request
-  const plan = { url: url.href, headers, connections }
+  const { label, url, headers, connections, turns, seconds: length = isQuick ? 1 : 2 } = request
+  const plan = { url: url.href, headers, connections, ...(turns ? { turns } : {}) }
   await load.run({ ...plan, seconds: warmUp })
   const before = cpuOfAll(hub)
-  const { requests, seconds, p99 } = await load.run({ ...plan, seconds: isQuick ? 1 : 2 })
+  const { requests, seconds, p99 } = await load.run({ ...plan, seconds: length })
   const after = cpuOfAll(hub)
   const figures: Figure[] = [
     { label, value: requests / seconds, unit: '1/s' },

@@ -13,6 +13,7 @@ export interface BenchOptions {
   /** `if-installed` is the default: without it only ours is measured. */
   readonly peer: 'none' | 'jupyterhub' | 'if-installed'
   readonly isQuick: boolean
+  readonly isFull: boolean
   readonly jsonFile: string | null
 }
 
@@ -22,6 +23,7 @@ const flags = {
   user: { type: 'string' },
   peer: { type: 'string' },
   quick: { type: 'boolean' },
+  full: { type: 'boolean' },
   json: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 } as const
@@ -44,6 +46,7 @@ export function readOptions(
     remote: url === undefined ? null : remoteOf(url, token, user),
     peer: peer === undefined ? (url === undefined ? 'if-installed' : 'none') : peerOf(peer),
     isQuick: values.quick ?? false,
+    isFull: values.full ?? false,
     jsonFile: values.json ?? null,
   }
 }
@@ -95,7 +98,8 @@ Flags:
   --token T     its API token; better in JUPYTERHUB_API_TOKEN, where nobody else can read it
   --user NAME   whom its API is asked about; default: the token's owner
   --peer NAME   none or jupyterhub; default: jupyterhub where it is installed, none with --url
-  --quick       fewer and shorter measurements, about a minute in all
+  --quick       fewer and shorter measurements
+  --full        half a minute for each figure of the API
   --json FILE   also write all figures to a file
   --help        this
 

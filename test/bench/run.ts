@@ -76,7 +76,7 @@ function contendersOf(
 }
 
 async function measureAll(
-  { subjects, isQuick }: BenchOptions,
+  { subjects, isQuick, isFull }: BenchOptions,
   contenders: readonly Contender[],
   tools: Tools,
   note: (line: string) => void,
@@ -94,7 +94,7 @@ async function measureAll(
       continue
     }
     note(`measuring ${subject.name}`)
-    rows.push(...(await measureSubject(subject, hubs, tools, isQuick)))
+    rows.push(...(await measureSubject(subject, hubs, { ...tools, isQuick, isFull })))
   }
   return { contenders: names, rows }
 }
@@ -102,13 +102,12 @@ async function measureAll(
 async function measureSubject(
   subject: Subject,
   hubs: readonly (readonly [Contender, BenchHub])[],
-  tools: Tools,
-  isQuick: boolean,
+  tools: Tools & Pick<BenchOptions, 'isQuick' | 'isFull'>,
 ): Promise<readonly Row[]> {
   const rounds = new Map<string, (readonly Figure[])[]>()
-  for (let round = 0; round < subject.rounds(isQuick); round += 1)
+  for (let round = 0; round < subject.rounds(tools.isQuick); round += 1)
     for (const [contender, hub] of hubs.filter(([, each]) => subject.applies(each))) {
-      const figures = await subject.measure({ hub, contender, ...tools, isQuick })
+      const figures = await subject.measure({ hub, contender, ...tools })
       rounds.set(contender.name, [...(rounds.get(contender.name) ?? []), figures])
     }
   return rowsOf(

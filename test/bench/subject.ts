@@ -3,7 +3,7 @@ import type { Launcher } from './launcher.ts'
 import type { LoadGenerator } from './load.ts'
 
 /** More is better in `1/s`, less in all others. */
-export type Unit = 's' | 'ms' | 'us' | 'MiB' | 'KiB' | 'count' | '1/s'
+export type Unit = 's' | 'ms' | 'us' | 'MiB' | 'KiB' | 'count' | '%' | '1/s'
 
 /** One measured number. `label` is the same for every hub and round. */
 export interface Figure {
@@ -21,6 +21,8 @@ export interface Bench {
   readonly load: LoadGenerator
   /** Fewer and shorter measurements. */
   readonly isQuick: boolean
+  /** Half a minute for each figure that can take it. */
+  readonly isFull: boolean
 }
 
 /**

@@ -193,16 +193,16 @@ describe('with a config', limit, () => {
 })
 
 describe('commands on a hub that runs, and on one that does not', limit, () => {
-  test('users admin names an admin and takes it back', async (t) => {
+  test('users set-admin names an admin and takes it back', async (t) => {
     const site = await makeSite(t)
     writeConfig(site)
     const hub = await startPortico(site)
     for (const state of ['runs', 'does not']) {
-      const revoked = await portico(site, 'users', 'admin', 'ada', '--revoke')
+      const revoked = await portico(site, 'users', 'set-admin', 'ada', '--revoke')
       assert.deepEqual([revoked.code, revoked.out], [0, 'ada is no admin any more\n'], state)
-      const granted = await portico(site, 'users', 'admin', 'ada')
+      const granted = await portico(site, 'users', 'set-admin', 'ada')
       assert.deepEqual([granted.code, granted.out], [0, 'ada is an admin now\n'], state)
-      const unknown = await portico(site, 'users', 'admin', 'eve')
+      const unknown = await portico(site, 'users', 'set-admin', 'eve')
       assert.equal(unknown.code, 1)
       assert.match(unknown.err, /^portico: 'eve' is not known/)
       hub.signal('SIGTERM')
@@ -236,7 +236,7 @@ describe('commands on a hub that runs, and on one that does not', limit, () => {
       'db backup',
       'db check',
       'db upgrade',
-      'users admin ada',
+      'users set-admin ada',
     ]) {
       const { code, err } = await portico(site, ...command.split(' '))
       assert.equal(code, 1, command)
@@ -267,7 +267,13 @@ describe('the program', limit, () => {
 
   test('with --url asks for a token, and tells what a hub there refuses', async (t) => {
     const site = await makeSite(t)
-    const { code, err } = await portico(site, 'users', 'admin', 'ada', '--url=http://127.0.0.1:9')
+    const { code, err } = await portico(
+      site,
+      'users',
+      'set-admin',
+      'ada',
+      '--url=http://127.0.0.1:9',
+    )
     assert.equal(code, 1)
     assert.match(err, /needs a token in JUPYTERHUB_API_TOKEN/)
   })

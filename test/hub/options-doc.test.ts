@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { z } from 'zod'
 import { authenticatorSchema, hubSchema, spawnerSchema } from '../../hub/config/schema.ts'
+import { serviceSchema } from '../../hub/config/services.ts'
 import { loadConfig } from '../../hub/config.ts'
 import { drivers } from '../support/drivers.ts'
 
@@ -49,6 +50,7 @@ const kinds: [heading: string, schema: z.ZodObject][] = [
   ['hub', hubSchema],
   ['authenticator', authenticatorSchema],
   ['spawner', spawnerSchema],
+  ['services', serviceSchema],
   ...drivers.proxies.map((driver): [string, z.ZodObject] => [
     `proxy: ${driver.name}`,
     driver.config,

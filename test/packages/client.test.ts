@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { type TestContext, test } from 'node:test'
-import { ClientError, createClient } from '../../packages/client/index.ts'
+import { type Client, ClientError, createClient } from '../../packages/client/index.ts'
 
 interface Seen {
   readonly method: string
@@ -176,4 +176,202 @@ test('a progress stream ends when its signal aborts', async (t) => {
   assert.equal((await events.next()).done, false)
   controller.abort()
   await assert.rejects(events.next())
+})
+
+test('tells how long to wait, in seconds or until a date', async (t) => {
+  let retryAfter = '44'
+  const { url } = await hubThat(t, (_, response) => {
+    response.writeHead(429, { 'retry-after': retryAfter })
+    response.end('{"status":429,"message":"too many servers are starting"}')
+  })
+  const client = createClient({ url })
+  await assert.rejects(client.startServer('ada'), { status: 429, retryAfter: 44 })
+  retryAfter = new Date(Date.now() - 60_000).toUTCString()
+  await assert.rejects(client.startServer('ada'), { status: 429, retryAfter: 0 })
+  retryAfter = 'soon'
+  await assert.rejects(client.startServer('ada'), { status: 429, retryAfter: null })
+})
+
+test('names that would lead to another path are refused before anything is sent', async (t) => {
+  const { url, seen } = await hubThat(t, (_, response) => reply(response, 200, {}))
+  const client = createClient({ url })
+  for (const name of ['..', '.', '', '\ud800'])
+    await assert.rejects(client.deleteUser(name), { status: 0, message: /cannot be a name/ })
+  await assert.rejects(client.stopServer('ada', '..'), /cannot be a name/)
+  assert.equal(seen.length, 0)
+})
+
+test('gives up an answer that does not end', async (t) => {
+  const { url } = await hubThat(t, (_, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.write('{"kind":')
+  })
+  await assert.rejects(createClient({ url, timeout: 0.05 }).caller(), { status: 0 })
+})
+
+test('gives up a stream in which nothing comes, but not one with keep-alives', async (t) => {
+  let kept = 0
+  const { url } = await hubThat(t, (_, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    const timer = setInterval(() => {
+      if (kept < 10) response.write('\n\n')
+      if (++kept === 10) response.write('data: {"progress":50,"message":"late"}\n\n')
+    }, 100)
+    response.on('close', () => clearInterval(timer))
+  })
+  const events = createClient({ url, timeout: 0.7 }).progress('ada')
+  assert.equal((await events.next()).value?.message, 'late')
+  await assert.rejects(events.next(), { status: 0 })
+})
+
+test('follows events with their ids, and goes on after one', async (t) => {
+  const { url, seen } = await hubThat(t, (_, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    response.end(
+      ': hello\n\nid: 7-2\ndata: {"kind":"login","at":"2026-01-02T03:04:05Z","user":"ada"}\n\n',
+    )
+  })
+  for await (const event of createClient({ url }).events({ after: '7-1' }))
+    assert.deepEqual(event, { id: '7-2', kind: 'login', at: '2026-01-02T03:04:05Z', user: 'ada' })
+  assert.equal(seen[0]?.headers['last-event-id'], '7-1')
+})
+
+const page = { items: [], _pagination: { offset: 0, limit: 50, total: 0, next: null } }
+
+/** Every call with what it must send: the wire, part 2. */
+const calls: readonly [call: (client: Client) => Promise<unknown>, sent: string, body?: unknown][] =
+  [
+    [(client) => client.version(), 'GET '],
+    [(client) => client.health(), 'GET health'],
+    [(client) => client.health({ ready: true }), 'GET health?ready=1'],
+    [(client) => client.metrics(), 'GET metrics'],
+    [(client) => client.routes().next(), 'GET proxy?offset=0'],
+    [(client) => client.checkRoutes(), 'POST proxy'],
+    [
+      (client) => client.updateProxy({ apiUrl: 'http://proxy:8001', authToken: 'x' }),
+      'PATCH proxy',
+      { api_url: 'http://proxy:8001', auth_token: 'x' },
+    ],
+    [(client) => client.users().page({ offset: 50, limit: 10 }), 'GET users?offset=50&limit=10'],
+    [
+      (client) =>
+        client.users({ state: 'ready', sort: '-name', includeStoppedServers: true }).page(),
+      'GET users?state=ready&sort=-name&include_stopped_servers=1&offset=0',
+    ],
+    [
+      (client) => client.user('ada', { includeStoppedServers: true }),
+      'GET users/ada?include_stopped_servers=1',
+    ],
+    [
+      (client) => client.createUsers(['a', 'b']),
+      'POST users',
+      { usernames: ['a', 'b'], admin: false },
+    ],
+    [(client) => client.createUser('a', { admin: true }), 'POST users/a', { admin: true }],
+    [
+      (client) => client.updateUser('a', { name: 'b', authState: { x: 1 } }),
+      'PATCH users/a',
+      { name: 'b', auth_state: { x: 1 } },
+    ],
+    [(client) => client.deleteUser('a'), 'DELETE users/a'],
+    [
+      (client) =>
+        client.reportActivity('a', { lastActivity: new Date(0), servers: { '': new Date(1) } }),
+      'POST users/a/activity',
+      {
+        last_activity: '1970-01-01T00:00:00.000Z',
+        servers: { '': { last_activity: '1970-01-01T00:00:00.001Z' } },
+      },
+    ],
+    [(client) => client.server('a'), 'GET users/a/server'],
+    [(client) => client.server('a', 's'), 'GET users/a/servers/s'],
+    [
+      (client) => client.createServer('a', 's', { displayName: 'My S' }),
+      'PUT users/a/servers/s',
+      { display_name: 'My S' },
+    ],
+    [(client) => client.startServer('a'), 'POST users/a/server'],
+    [
+      (client) => client.startServer('a', 's', { userOptions: { cpu: 2 } }),
+      'POST users/a/servers/s',
+      { user_options: { cpu: 2 } },
+    ],
+    [
+      (client) => client.updateServer('a', 's', { name: 't', userOptions: null }),
+      'PATCH users/a/servers/s',
+      { name: 't', user_options: null },
+    ],
+    [(client) => client.stopServer('a'), 'DELETE users/a/server'],
+    [
+      (client) => client.stopServer('a', 's', { remove: true }),
+      'DELETE users/a/servers/s',
+      { remove: true },
+    ],
+    [(client) => client.token('a', 'a1'), 'GET users/a/tokens/a1'],
+    [
+      (client) => client.createToken('a', { note: 'n', expiresIn: 60, scopes: ['self'] }),
+      'POST users/a/tokens',
+      { note: 'n', scopes: ['self'], expires_in: 60 },
+    ],
+    [(client) => client.revokeToken('a', 'a1'), 'DELETE users/a/tokens/a1'],
+    [(client) => client.groups().page(), 'GET groups?offset=0'],
+    [(client) => client.group('g'), 'GET groups/g'],
+    [(client) => client.createGroup('g', { users: ['a'] }), 'POST groups/g', { users: ['a'] }],
+    [(client) => client.createGroups(['g', 'h']), 'POST groups', { groups: ['g', 'h'], users: [] }],
+    [(client) => client.deleteGroup('g'), 'DELETE groups/g'],
+    [(client) => client.addToGroup('g', ['a']), 'POST groups/g/users', { users: ['a'] }],
+    [(client) => client.removeFromGroup('g', ['a']), 'DELETE groups/g/users', { users: ['a'] }],
+    [(client) => client.setGroupProperties('g', { x: 1 }), 'PUT groups/g/properties', { x: 1 }],
+    [(client) => client.services(), 'GET services'],
+    [(client) => client.service('s'), 'GET services/s'],
+    [
+      (client) => client.createService('s', { url: 'http://s', oauthNoConfirm: true }),
+      'POST services/s',
+      { url: 'http://s', oauth_no_confirm: true },
+    ],
+    [(client) => client.deleteService('s'), 'DELETE services/s'],
+    [(client) => client.shares('a').page(), 'GET shares/a?offset=0'],
+    [(client) => client.shares('a', '').page(), 'GET shares/a/?offset=0'],
+    [(client) => client.shares('a', 's').page(), 'GET shares/a/s?offset=0'],
+    [
+      (client) => client.share({ owner: 'a', server: '' }, { user: 'b' }),
+      'POST shares/a/',
+      { user: 'b' },
+    ],
+    [
+      (client) => client.unshare({ owner: 'a', server: 's' }, { group: 'g' }, ['x']),
+      'PATCH shares/a/s',
+      { group: 'g', scopes: ['x'] },
+    ],
+    [(client) => client.deleteShares({ owner: 'a', server: 's' }), 'DELETE shares/a/s'],
+    [(client) => client.sharedWith({ user: 'b' }).page(), 'GET users/b/shared?offset=0'],
+    [
+      (client) => client.sharedServer({ group: 'g' }, { owner: 'a', server: '' }),
+      'GET groups/g/shared/a/',
+    ],
+    [
+      (client) => client.leaveShare({ user: 'b' }, { owner: 'a', server: 's' }),
+      'DELETE users/b/shared/a/s',
+    ],
+    [(client) => client.shareCodes('a').page(), 'GET share-codes/a?offset=0'],
+    [
+      (client) => client.createShareCode({ owner: 'a', server: 's' }, { expiresIn: 60 }),
+      'POST share-codes/a/s',
+      { expires_in: 60 },
+    ],
+    [
+      (client) => client.deleteShareCodes({ owner: 'a', server: 's' }, 'sc_1'),
+      'DELETE share-codes/a/s?id=sc_1',
+    ],
+  ]
+
+test('each call sends what the wire says', async (t) => {
+  const { url, seen } = await hubThat(t, (_, response) => reply(response, 200, page))
+  const client = createClient({ url })
+  for (const [call, sent, body] of calls) {
+    await call(client)
+    const last = seen.at(-1)
+    assert.equal(`${last?.method} ${last?.url.replace('/hub/api/', '')}`, sent)
+    assert.deepEqual(last?.body ? JSON.parse(last.body) : undefined, body, sent)
+  }
 })

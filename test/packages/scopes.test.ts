@@ -1,16 +1,25 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { builtInScopes, scopeCatalogue } from '../../packages/core/scope-catalogue.ts'
 import {
   allows,
   covers,
   defaultRoles,
   expandScopes,
+  filtersOf,
   holdsAny,
   intersectScopes,
+  isCustomScopeName,
   isScope,
   type Resource,
+  unknownScopes,
 } from '../../packages/core/scopes.ts'
 
+const catalogue = scopeCatalogue({
+  'custom:grades:read': { description: 'Read grades' },
+  'custom:grades:write': { description: 'Set grades', subscopes: ['custom:grades:read'] },
+})
 const bases = [
   'self',
   'inherit',
@@ -30,7 +39,7 @@ const bases = [
   'list:groups',
   'admin:services',
   'read:hub',
-  'custom:grades:read',
+  'custom:grades:write',
 ]
 const users = ['ada', 'bob', 'eve']
 const groups = ['g1', 'g2']
@@ -60,52 +69,122 @@ const resources: readonly Resource[] = [
   { kind: 'service', service: 'culler' },
 ]
 
-/** Repeatable random numbers below `bound` (mulberry32). */
-function dice(seed: number): (bound: number) => number {
-  let state = seed
-  return (bound) => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % bound
-  }
-}
-
-function pick<T>(roll: (bound: number) => number, from: readonly T[]): T {
-  const chosen = from[roll(from.length)]
-  if (chosen === undefined) throw new Error('nothing to pick from')
-  return chosen
-}
-
 /** Up to six raw scopes. */
-function someScopes(roll: (bound: number) => number): readonly string[] {
-  return Array.from({ length: roll(7) }, () => pick(roll, bases) + pick(roll, filters))
+const someScopes = fc.array(
+  fc.tuple(fc.constantFrom(...bases), fc.constantFrom(...filters)).map((parts) => parts.join('')),
+  { maxLength: 6 },
+)
+const owner = { userName: 'ada', server: 'ada/lab' }
+const expanded = someScopes.map((scopes) => expandScopes(scopes, owner, catalogue))
+
+/** Holds for every set of expanded scopes; what fails is shrunk to the least such set. */
+function forAll(claim: (scopes: ReadonlySet<string>) => void): void {
+  fc.assert(fc.property(expanded, claim), { numRuns: 400 })
 }
 
-const rounds = 400
-const owner = { userName: 'ada', server: 'ada/lab' }
-
-function eachRound(body: (roll: (bound: number) => number, hint: string) => void): void {
-  for (let seed = 1; seed <= rounds; seed += 1) body(dice(seed), `seed ${seed}`)
+function forAllPairs(claim: (left: ReadonlySet<string>, right: ReadonlySet<string>) => void): void {
+  fc.assert(fc.property(expanded, expanded, claim), { numRuns: 400 })
 }
 
 const sorted = (scopes: ReadonlySet<string>): readonly string[] => [...scopes].toSorted()
 
+/** The catalogue of JupyterHub 6, each scope with those it directly includes. */
+const jupyterHubScopes: readonly (readonly [scope: string, included: string])[] = [
+  ['(no_scope)', ''],
+  ['self', ''],
+  ['inherit', ''],
+  ['admin-ui', ''],
+  ['admin:users', 'admin:auth_state users read:roles:users delete:users'],
+  ['admin:auth_state', ''],
+  ['users', 'read:users list:users users:activity'],
+  ['delete:users', ''],
+  ['list:users', 'read:users:name'],
+  ['read:users', 'read:users:name read:users:groups read:users:activity'],
+  ['read:users:name', ''],
+  ['read:users:groups', ''],
+  ['read:users:activity', ''],
+  ['read:roles', 'read:roles:users read:roles:services read:roles:groups'],
+  ['read:roles:users', ''],
+  ['read:roles:services', ''],
+  ['read:roles:groups', ''],
+  ['users:activity', 'read:users:activity'],
+  ['admin:servers', 'admin:server_state servers'],
+  ['admin:server_state', ''],
+  ['servers', 'read:servers start:servers delete:servers'],
+  ['read:servers', 'read:users:name'],
+  ['start:servers', ''],
+  ['delete:servers', ''],
+  ['tokens', 'read:tokens'],
+  ['read:tokens', ''],
+  ['admin:groups', 'groups read:roles:groups delete:groups'],
+  ['groups', 'read:groups list:groups'],
+  ['list:groups', 'read:groups:name'],
+  ['read:groups', 'read:groups:name'],
+  ['read:groups:name', ''],
+  ['delete:groups', ''],
+  ['admin:services', 'list:services read:services read:roles:services'],
+  ['list:services', 'read:services:name'],
+  ['read:services', 'read:services:name'],
+  ['read:services:name', ''],
+  ['read:hub', ''],
+  ['access:servers', ''],
+  ['access:services', ''],
+  ['users:shares', 'read:users:shares'],
+  ['groups:shares', 'read:groups:shares'],
+  ['read:users:shares', ''],
+  ['read:groups:shares', ''],
+  ['read:shares', ''],
+  ['shares', 'access:servers read:shares users:shares groups:shares'],
+  ['proxy', ''],
+  ['shutdown', ''],
+  ['read:metrics', ''],
+]
+
+describe('the catalogue', () => {
+  for (const [scope, included] of jupyterHubScopes)
+    it(`has ${scope}${included && ` with ${included}`}`, () => {
+      const direct = included === '' ? [] : included.split(' ')
+      const all = new Set([scope, ...direct])
+      for (const one of all)
+        for (const [name, more] of jupyterHubScopes)
+          if (name === one && more !== '') for (const sub of more.split(' ')) all.add(sub)
+      assert.deepEqual(builtInScopes.withSubscopes(scope).toSorted(), [...all].toSorted())
+      assert.ok(builtInScopes.describe(scope))
+    })
+
+  it('has custom scopes where the config defines them', () => {
+    assert.ok(isScope('custom:grades:write!group=g1', catalogue))
+    assert.ok(!isScope('custom:grades:write'))
+    assert.deepEqual(sorted(expandScopes(['custom:grades:write!user=ada'], {}, catalogue)), [
+      'custom:grades:read!user=ada',
+      'custom:grades:write!user=ada',
+    ])
+    assert.ok(isCustomScopeName('custom:jupyter_server:read:*'))
+    for (const name of ['custom:', 'custom:a', 'custom:Ab', 'custom:_a', 'custom:a-', 'grades'])
+      assert.ok(!isCustomScopeName(name), name)
+  })
+
+  it('says what was meant by a scope of an earlier draft', () => {
+    assert.deepEqual(unknownScopes(['all', 'servers', 'server']), [
+      '"all" (is "inherit" meant?)',
+      '"server"',
+    ])
+  })
+})
+
 describe('expansion', () => {
   it('changes nothing when repeated', () => {
-    eachRound((roll, hint) => {
-      const once = expandScopes(someScopes(roll), owner)
-      assert.deepEqual(sorted(expandScopes(once, owner)), sorted(once), hint)
+    forAll((once) => {
+      assert.deepEqual(sorted(expandScopes(once, owner, catalogue)), sorted(once))
     })
   })
 
   it('leaves no filter that names its owner, and no filtered form beside the bare one', () => {
-    eachRound((roll, hint) => {
-      const expanded = expandScopes(someScopes(roll), owner)
-      for (const scope of expanded) {
-        assert.doesNotMatch(scope, /!(?:user|server|service)$/, hint)
+    forAll((scopes) => {
+      for (const scope of scopes) {
+        assert.doesNotMatch(scope, /!(?:user|server|service)$/)
         const [base = '', filter] = scope.split('!')
-        assert.ok(filter === undefined || !expanded.has(base), `${scope}, ${hint}`)
+        assert.ok(filter === undefined || !scopes.has(base), scope)
       }
     })
   })
@@ -119,6 +198,8 @@ describe('expansion', () => {
       'users!group',
       'users!name=ada',
       '!user',
+      'self!user=ada',
+      'inherit!user=ada',
     ]
     for (const scope of [...unknown, 'servers!server=ada', '__proto__', 'constructor!user=ada']) {
       assert.equal(isScope(scope), false, scope)
@@ -152,10 +233,10 @@ describe('expansion', () => {
 
 describe('a check', () => {
   it('never passes a filtered scope where an unfiltered one is needed', () => {
-    eachRound((roll, hint) => {
-      const granted = expandScopes(someScopes(roll), owner)
+    forAll((granted) => {
       for (const base of bases)
-        if (!granted.has(base)) assert.equal(allows(granted, base, { kind: 'none' }), false, hint)
+        if (!granted.has(base))
+          assert.equal(allows(granted, base, { kind: 'none' }, groupsOf), false, base)
     })
   })
 
@@ -175,6 +256,20 @@ describe('a check', () => {
     )
   })
 
+  it('passes a service for its own tokens, as long as they name it', () => {
+    const granted = expandScopes(['read:services!service', 'self'], { serviceName: 'culler' })
+    assert.deepEqual(sorted(granted), [
+      'read:services!service=culler',
+      'read:services:name!service=culler',
+    ])
+  })
+
+  it('knows which names are filtered for, by kind', () => {
+    const granted = new Set(['list:users!user=ada', 'list:users!group=g1', 'users!user=bob'])
+    const { user, group, server } = filtersOf(granted, 'list:users')
+    assert.deepEqual([user, group, server], [['ada'], ['g1'], []])
+  })
+
   it('does not take a prefix of a name for the name', () => {
     const granted = new Set(['read:users!user=al'])
     assert.equal(allows(granted, 'read:users', { kind: 'user', user: 'alice' }), false)
@@ -184,26 +279,21 @@ describe('a check', () => {
 
 describe('intersection', () => {
   it('is the same from both sides', () => {
-    eachRound((roll, hint) => {
-      const left = expandScopes(someScopes(roll), owner)
-      const right = expandScopes(someScopes(roll), owner)
+    forAllPairs((left, right) => {
       assert.deepEqual(
         sorted(intersectScopes(left, right, groupsOf)),
         sorted(intersectScopes(right, left, groupsOf)),
-        hint,
       )
     })
   })
 
   it('never allows what one of the sides does not', () => {
-    eachRound((roll, hint) => {
-      const left = expandScopes(someScopes(roll), owner)
-      const right = expandScopes(someScopes(roll), owner)
+    forAllPairs((left, right) => {
       const both = intersectScopes(left, right, groupsOf)
       for (const resource of resources)
         for (const base of bases)
           if (allows(both, base, resource, groupsOf)) {
-            const where = `${base} on ${JSON.stringify(resource)}, ${hint}`
+            const where = `${base} on ${JSON.stringify(resource)}`
             assert.ok(allows(left, base, resource, groupsOf), `left: ${where}`)
             assert.ok(allows(right, base, resource, groupsOf), `right: ${where}`)
           }
@@ -211,9 +301,8 @@ describe('intersection', () => {
   })
 
   it('of a set with itself is the set', () => {
-    eachRound((roll, hint) => {
-      const set = expandScopes(someScopes(roll), owner)
-      assert.deepEqual(sorted(intersectScopes(set, set, groupsOf)), sorted(set), hint)
+    forAll((set) => {
+      assert.deepEqual(sorted(intersectScopes(set, set, groupsOf)), sorted(set))
     })
   })
 

@@ -13,6 +13,9 @@ export interface CommandWorld {
   readonly cwd: string
   readonly env?: Readonly<Record<string, string>>
   readonly account?: CommandContext['account']
+  readonly terminal?: CommandContext['terminal']
+  /** What standard input holds. */
+  readonly input?: string
   readonly startHub?: HubProgram['startHub']
   /** Receives the listener for signals. */
   readonly signals?: (send: (signal: StopSignal) => void) => void
@@ -35,6 +38,9 @@ export async function runCommand(line: string, world: CommandWorld): Promise<Com
     invocation: 'portico',
     print: (text) => out.push(text),
     warn: (text) => err.push(text),
+    status: () => {},
+    terminal: world.terminal ?? null,
+    input: () => Promise.resolve(world.input ?? ''),
     hub: () => Promise.resolve({ drivers, startHub: world.startHub ?? noHub }),
     onStopSignal: (listener) => world.signals?.(listener),
   })

@@ -33,6 +33,8 @@ export interface HubProcessOptions {
   readonly flags?: readonly string[]
   /** An existing folder for the data, such as a small file system. */
   readonly dataDir?: string
+  /** Names of managed services with a url, each run by the tiny single-user server. */
+  readonly services?: readonly string[]
 }
 
 /** A row of the `servers` table, as far as these tests look at it. */
@@ -82,14 +84,17 @@ export class HubProcess implements AsyncDisposable {
   /** Writes the config; `start` runs it. */
   static async prepare(options: HubProcessOptions = {}): Promise<HubProcess> {
     const folder = mkdtempSync(join(realpathSync(tmpdir()), 'portico-test-'))
-    const test = new HubProcess(
-      folder,
-      options.dataDir ?? join(folder, 'data'),
-      await steadyPorts(3),
-    )
+    const names = options.services ?? []
+    const ports = await steadyPorts(3 + names.length)
+    const test = new HubProcess(folder, options.dataDir ?? join(folder, 'data'), ports)
     const server = fileURLToPath(new URL('single-user.mjs', import.meta.url))
     const { before = [], flags = [] } = options
     const cmd = [...before, process.execPath, server, test.#mark, ...flags]
+    const services = names.map((name, index) => ({
+      name,
+      url: `http://127.0.0.1:${ports[3 + index]}`,
+      command: [process.execPath, server, test.#mark, ...flags],
+    }))
     writeFileSync(
       test.config,
       `import { existsSync, writeFileSync } from 'node:fs'
@@ -98,6 +103,7 @@ export default {
   proxy: { apiUrl: '${test.apiUrl}', checkRunningInterval: 1, ${options.proxy ?? ''} },
   authenticator: { driver: 'dummy', allowAll: true },
   spawner: { driver: 'simple', allowRoot: true, homeDir: '${folder}', cmd: ${JSON.stringify(cmd)}, pollInterval: 1, ${options.spawner ?? ''} },
+  services: ${JSON.stringify(services)},
 }
 `,
     )
@@ -215,7 +221,7 @@ export default {
     return this.rows().find((row) => row.user === user)
   }
 
-  /** Pids of the single-user servers of this test that run, known to the hub or not. */
+  /** Pids of the single-user servers and services of this test that run, known to the hub or not. */
   serverPids(): number[] {
     return pidsWith(this.#mark).sort((a, b) => a - b)
   }

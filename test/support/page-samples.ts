@@ -106,6 +106,19 @@ const consent = {
   formAction: '',
 }
 
+const offer = {
+  ...ada,
+  code: 'the-code',
+  ownerName: 'bob',
+  serverName: '',
+  serverUrl: '/user/bob/',
+  isReady: true,
+  scopes: [{ raw: 'access:servers', description: 'Open servers.', filter: '' }],
+  landing: '/user/bob/',
+  expiresAt: '2026-11-23T01:06:00.000Z',
+  formAction: '/hub/accept-share?code=the-code',
+}
+
 const pending = {
   ...ada,
   server: { ...server, state: 'starting' },
@@ -160,6 +173,22 @@ export const samples: readonly PageSample[] = [
       server: { ...server, exit: { cause: 'killed', message: 'It was killed.' } },
       servers: [named],
       allowNamedServers: true,
+      invalidNames: [],
+      addError: '',
+      typedName: '',
+    },
+  },
+  {
+    view: 'home',
+    label: 'refused',
+    data: {
+      ...ada,
+      server,
+      servers: [{ ...named, name: 'Old_Name' }],
+      allowNamedServers: true,
+      invalidNames: ['Old_Name'],
+      addError: 'User ada already has the maximum of 1 named servers.',
+      typedName: 'Second',
     },
   },
   { view: 'spawn', label: 'confirm', data: spawn },
@@ -178,11 +207,42 @@ export const samples: readonly PageSample[] = [
   { view: 'not-running', label: 'failed', data: { ...notRunning, ...failed } },
   { view: 'logout', label: 'plain', data: visitor },
   { view: 'logout-confirm', label: 'plain', data: { ...ada, formAction: '/hub/logout' } },
+  { view: 'accept-share', label: 'ready', data: offer },
+  {
+    view: 'accept-share',
+    label: 'stopped',
+    data: { ...offer, serverName: 'thesis', isReady: false, landing: '/user/bob/thesis/lab' },
+  },
   { view: 'oauth', label: 'scopes', data: consent },
   { view: 'oauth', label: 'identify', data: { ...consent, scopes: [], identifyOnly: true } },
   { view: 'error', label: '503', data: failure },
   { view: 'error', label: 'starting', data: { ...failure, reloadAfter: 3 } },
   { view: 'error', label: 'crashed', data: { ...failure, startUrl: '/hub/user/ada/lab' } },
+  {
+    view: 'api-docs',
+    label: 'one call',
+    data: {
+      ...visitor,
+      apiUrl: '/hub/api',
+      groups: [
+        {
+          name: 'users',
+          operations: [
+            {
+              id: 'get_users',
+              method: 'GET',
+              path: '/users',
+              summary: 'List users',
+              scopes: ['list:users', 'users'],
+              query: ['limit'],
+              body: '{}',
+              answers: [{ status: '200', description: 'OK', body: '{}' }],
+            },
+          ],
+        },
+      ],
+    },
+  },
   {
     view: '404',
     label: 'plain',

@@ -27,8 +27,11 @@ export interface TestHub extends AsyncDisposable {
   readonly logLines: readonly string[]
   /** Full rights, through the hub's own socket. */
   readonly operator: Client
-  /** Stops the hub but not its proxy and servers, and starts another on the same data, with changed options for the authenticator where given. */
-  restart(authenticator?: ConfigInput['authenticator']): Promise<TestHub>
+  /** Stops the hub but not its proxy and servers, and starts another on the same data, with changed options for the authenticator and other services where given. */
+  restart(
+    authenticator?: ConfigInput['authenticator'],
+    services?: ConfigInput['services'],
+  ): Promise<TestHub>
 }
 
 export interface TestHubOptions {
@@ -44,7 +47,7 @@ export async function startTestHub(options: TestHubOptions = {}): Promise<TestHu
   const dataDir = mkdtempSync(join(tmpdir(), 'portico-test-'))
   const [bind, internal, api] = await freePorts(3)
   const { baseUrl = '/', cmd = singleUser() } = options
-  const { hub, proxy, authenticator, spawner } = options.config ?? {}
+  const { hub, proxy, authenticator, spawner, services } = options.config ?? {}
   const input: ConfigInput = {
     hub: {
       bindUrl: `http://127.0.0.1:${bind}`,
@@ -60,6 +63,7 @@ export async function startTestHub(options: TestHubOptions = {}): Promise<TestHu
       pollInterval: 1,
       ...spawner,
     },
+    ...(services ? { services } : {}),
   }
   return run(input, dataDir, options.quickStart ?? false)
 }
@@ -71,7 +75,7 @@ async function run(input: ConfigInput, dataDir: string, quickStart: boolean): Pr
   const path = process.env['PATH'] ?? ''
   const hub = await startHub({
     config: loaded.config,
-    secrets: loadSecrets({ dataDir, env: {} }),
+    secrets: loadSecrets({ dataDir, env: {}, services: loaded.config.services }),
     dataDir,
     env: { PATH: path },
     quickStart,
@@ -90,11 +94,11 @@ async function run(input: ConfigInput, dataDir: string, quickStart: boolean): Pr
       url: 'http://localhost/',
       fetch: socketFetch(join(dataDir, 'hub.sock')),
     }),
-    async restart(change = {}) {
+    async restart(change = {}, services = input.services ?? []) {
       await hub.stop({ servers: false, proxy: false })
       isDone = true
       const authenticator = { ...input.authenticator, ...change }
-      return run({ ...input, authenticator }, dataDir, quickStart)
+      return run({ ...input, authenticator, services }, dataDir, quickStart)
     },
     async [Symbol.asyncDispose]() {
       if (isDone) return

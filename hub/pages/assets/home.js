@@ -15,8 +15,6 @@ for (const card of cards) {
   )
 }
 
-document.getElementById('add-server')?.addEventListener('submit', addServer)
-
 async function stop(card) {
   const wasReady = card.dataset.state === 'ready'
   if (wasReady && !(await confirm(card, 'stop'))) return
@@ -98,28 +96,4 @@ function confirm(card, action) {
       once: true,
     })
   })
-}
-
-/** The name in the address is a safe slug; what was typed becomes the display name. */
-function addServer(event) {
-  event.preventDefault()
-  const input = event.target.elements.name
-  const displayName = input.value.normalize('NFC').trim().replace(/\s+/g, ' ')
-  const slug = slugOf(displayName)
-  input.setCustomValidity(slug ? '' : 'Use at least one letter from a to z.')
-  input.addEventListener('input', () => input.setCustomValidity(''), { once: true })
-  if (!input.reportValidity()) return
-  const query = new URLSearchParams({ display_name: displayName })
-  location.assign(`${event.target.dataset.spawn}${slug}?${query}`)
-}
-
-function slugOf(text) {
-  return text
-    .normalize('NFKD')
-    .toLowerCase()
-    .replace(/[\u0300-\u036f]/g, '')
-    .replace(/[^a-z0-9]+/g, '-')
-    .replace(/^[^a-z]+/, '')
-    .slice(0, 30)
-    .replace(/-+$/, '')
 }

@@ -8,12 +8,17 @@ import { until } from '../../support/until.ts'
 import type { BenchHub, Contender } from '../contender.ts'
 import type { Launcher } from '../launcher.ts'
 import { pidOf } from '../process-figures.ts'
+import { seedJupyterhub } from '../seeds/jupyterhub.ts'
+import { type Seed, startSharedServer } from '../seeds/seed.ts'
 
 const program = '/usr/bin/jupyterhub'
 const proxyProgram = join(
   packageRoot(),
   'node_modules/configurable-http-proxy/bin/configurable-http-proxy',
 )
+
+/** Milliseconds; it looks at every user before it answers. */
+const slowStart = 300_000
 
 /** Debian's JupyterHub with configurable-http-proxy from npm, set up as Portico is. */
 export const jupyterhub: Contender = { name: 'JupyterHub', start }
@@ -30,17 +35,21 @@ export function whyNoJupyterhub(): string | null {
     : "configurable-http-proxy is not installed: 'npm ci' installs it"
 }
 
-async function start(launcher: Launcher): Promise<BenchHub> {
+async function start(launcher: Launcher, seed?: Seed): Promise<BenchHub> {
   const folder = launcher.folder()
   const [bind, internal, api] = (await freePorts(3)).map(
     (port) => new URL(`http://127.0.0.1:${port}/`),
   )
   if (!bind || !internal || !api) throw new Error('no free ports')
   const serviceToken = randomBytes(32).toString('hex')
-  writeFileSync(join(folder, 'jupyterhub_config.py'), configFile({ folder, bind, internal, api }), {
-    mode: 0o600,
-  })
-  const launched = await launcher.launch({
+  writeFileSync(
+    join(folder, 'jupyterhub_config.py'),
+    configFile({ folder, bind, internal, api, isSeeded: seed !== undefined }),
+    {
+      mode: 0o600,
+    },
+  )
+  const plan = {
     command: [program],
     env: {
       PATH: '/usr/bin:/bin',
@@ -50,7 +59,15 @@ async function start(launcher: Launcher): Promise<BenchHub> {
     },
     folder,
     url: new URL('/hub/health', internal),
-  })
+    patience: slowStart,
+  } as const
+  if (seed) {
+    const shared = await startSharedServer(launcher)
+    const empty = await launcher.launch(plan)
+    await empty.stop({ keepsFolder: true })
+    seedJupyterhub(join(folder, 'jupyterhub.sqlite'), seed, shared)
+  }
+  const launched = await launcher.launch(plan)
   try {
     const url = bind.href
     await until('its proxy answers', () => isUp(new URL('/hub/health', bind)), 30_000)
@@ -87,9 +104,11 @@ function configFile(site: {
   readonly bind: URL
   readonly internal: URL
   readonly api: URL
+  readonly isSeeded: boolean
 }): string {
   const text = (value: unknown): string => JSON.stringify(value)
   return `import os
+c.JupyterHub.cleanup_servers = ${site.isSeeded ? 'False' : 'True'}
 c.JupyterHub.bind_url = ${text(site.bind.origin)}
 c.JupyterHub.hub_bind_url = ${text(site.internal.origin)}
 c.JupyterHub.db_url = ${text(`sqlite:///${join(site.folder, 'jupyterhub.sqlite')}`)}

@@ -8,13 +8,18 @@ import { until } from '../../support/until.ts'
 import type { BenchHub, Contender } from '../contender.ts'
 import type { Launched, Launcher } from '../launcher.ts'
 import { pidOf } from '../process-figures.ts'
+import { seedPortico } from '../seeds/portico.ts'
+import { type Seed, startSharedServer } from '../seeds/seed.ts'
 
 const path = '/usr/bin:/bin'
+
+/** Whom the API is asked about. */
+const user = 'ada'
 
 /** Portico as built in `dist`, with a config file. */
 export const portico: Contender = { name: 'Portico', start }
 
-async function start(launcher: Launcher): Promise<BenchHub> {
+async function start(launcher: Launcher, seed?: Seed): Promise<BenchHub> {
   const folder = launcher.folder()
   const { bind, internal, api } = await ports()
   const config = {
@@ -22,7 +27,8 @@ async function start(launcher: Launcher): Promise<BenchHub> {
       bindUrl: bind.origin,
       hubBindUrl: internal.origin,
       adminUsers: ['bench'],
-      cleanupServers: true,
+      // Seeded servers are one process, which others need too.
+      cleanupServers: seed === undefined,
       cleanupProxy: true,
     },
     proxy: { apiUrl: api.origin },
@@ -36,12 +42,21 @@ async function start(launcher: Launcher): Promise<BenchHub> {
   }
   const configFile = join(folder, 'portico.config.json')
   writeFileSync(configFile, JSON.stringify(config))
-  const launched = await launcher.launch({
-    command: [...programPath('hub/main'), 'start', '--config', configFile, '--data-dir', folder],
-    env: { PATH: path, HOME: folder },
-    folder,
-    url: new URL('/hub/health', internal),
-  })
+  const boot = () =>
+    launcher.launch({
+      command: [...programPath('hub/main'), 'start', '--config', configFile, '--data-dir', folder],
+      env: { PATH: path, HOME: folder },
+      folder,
+      url: new URL('/hub/health', internal),
+    })
+  if (seed) {
+    const shared = await startSharedServer(launcher)
+    const empty = await boot()
+    await untilReady(internal)
+    await empty.stop({ keepsFolder: true })
+    seedPortico(join(folder, 'portico.sqlite'), seed, shared)
+  }
+  const launched = await boot()
   try {
     await untilReady(internal)
     const operator = createClient({
@@ -51,7 +66,7 @@ async function start(launcher: Launcher): Promise<BenchHub> {
     const [{ token }, proxy] = await Promise.all([
       operator.createToken('bench', { note: 'benchmark' }),
       pidOf(launched.process, 'proxy/main.js'),
-      operator.createUsers(['ada']),
+      operator.createUsers([user]),
     ])
     const processes = { hub: launched.process.identity.pid, proxy }
     return {
@@ -60,7 +75,7 @@ async function start(launcher: Launcher): Promise<BenchHub> {
       direct: internal,
       front: bind,
       token,
-      user: 'ada',
+      user,
       processes,
     }
   } catch (error) {

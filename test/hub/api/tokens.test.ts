@@ -9,7 +9,10 @@ describe('API tokens', () => {
 
   before(async () => {
     test = await startTestHub({
-      config: { hub: { adminUsers: ['root'], tokenExpiresInMaxSeconds: 3600 } },
+      config: {
+        hub: { adminUsers: ['root'], tokenExpiresInMaxSeconds: 3600 },
+        authenticator: { password: 'sesame', allowAll: true },
+      },
     })
     await test.operator.createUsers(['ada', 'bob'])
     ada = (await test.operator.createToken('ada')).token
@@ -119,6 +122,59 @@ describe('API tokens', () => {
       'access:servers!server=ada/',
     ])
       assert.equal((await send(ada, 'POST', 'ada/tokens', { scopes: [scope] })).status, 201, scope)
+  })
+
+  it('get the scopes of roles at once, never roles and scopes', async () => {
+    const { status, json } = await send(ada, 'POST', 'ada/tokens', { roles: ['user'] })
+    assert.deepEqual([status, (json['scopes'] as string[]).length, json['roles']], [201, 15, []])
+    for (const [body, message] of [
+      [{ roles: ['user'], scopes: ['self'] }, /not both/],
+      [{ roles: ['user', 'nothing'] }, /do not exist: nothing/],
+      [{ roles: ['admin'] }, /Not assigning requested scopes/],
+      [{ scopes: ['all'] }, /is "inherit" meant/],
+      [{ note: ['x'] }, /note/],
+      [{ expires_in: -1 }, /expires_in/],
+      [{ expires_in: 1e300 }, /expires_in/],
+    ] as const) {
+      const refused = await send(ada, 'POST', 'ada/tokens', body)
+      assert.equal(refused.status, 400, JSON.stringify(body))
+      assert.match(String(refused.json['message']), message)
+    }
+  })
+
+  it('are made by whoever may make them, up to what their owner has', async () => {
+    const root = (await test.operator.createToken('root', { scopes: ['tokens!user=ada'] })).token
+    const { status, json } = await send(root, 'POST', 'ada/tokens', {})
+    assert.deepEqual(
+      [status, json['user'], json['note']],
+      [201, 'ada', 'Requested via api by root'],
+    )
+    const excess = await send(root, 'POST', 'ada/tokens', { scopes: ['admin:users'] })
+    assert.equal(excess.status, 400)
+    for (const other of ['bob', 'nobody'])
+      assert.equal((await send(root, 'POST', `${other}/tokens`, {})).status, 403)
+  })
+
+  it('are given for login data, to strangers, and only to those who may log in', async () => {
+    const post = async (user: string, auth: unknown) => {
+      const response = await fetch(`${test.origin}/hub/api/users/${user}/tokens`, {
+        method: 'POST',
+        headers: { Origin: 'https://elsewhere.example' },
+        body: JSON.stringify({ auth, note: 'cli' }),
+      })
+      return { status: response.status, json: (await response.json()) as Record<string, unknown> }
+    }
+    const { status, json } = await post('ada', { username: 'ada', password: 'sesame' })
+    assert.deepEqual([status, json['note']], [201, 'cli'])
+    assert.equal((await send(String(json['token']), 'GET', 'ada')).status, 200)
+    for (const [user, auth] of [
+      ['bob', { username: 'ada', password: 'sesame' }],
+      ['ada', { username: 'ada', password: 'wrong' }],
+      ['ada', { username: ['ada'], password: 1 }],
+      ['ada', {}],
+      ['ada', null],
+    ] as const)
+      assert.equal((await post(user, auth)).status, 403, JSON.stringify([user, auth]))
   })
 
   it('end at once when they are revoked, and other people’s cannot be', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseArguments } from '../../../hub/commands/arguments.ts'
 import { UsageError } from '../../../hub/commands/command.ts'
-import { commandHelp, overview } from '../../../hub/commands/help.ts'
+import { commandHelp, groupHelp, overview } from '../../../hub/commands/help.ts'
 import { commands } from '../../../hub/commands/index.ts'
 
 const parse = (line: string) => parseArguments(line.split(' ').filter(Boolean), commands)
@@ -12,8 +12,11 @@ for (const [line, name, positionals] of [
   ['--port 9000', 'start', []],
   ['start --port=9000', 'start', []],
   ['config check -f x.ts', 'config check', []],
-  ['users admin ada --revoke', 'users admin', ['ada']],
-  ['users admin --revoke ada', 'users admin', ['ada']],
+  ['users set-admin ada --revoke', 'users set-admin', ['ada']],
+  ['users set-admin --revoke ada', 'users set-admin', ['ada']],
+  ['users create ada grace', 'users create', ['ada', 'grace']],
+  ['users create -', 'users create', ['-']],
+  ['servers list', 'servers list', []],
   ['stop --all', 'stop', []],
 ] as const) {
   test(`'${line}' is ${name}`, () => {
@@ -43,8 +46,10 @@ for (const [line, message] of [
   ['start --port=', "'--port' needs a value: --port N"],
   ['start --debug=yes', "'--debug' takes no value"],
   ['start now', "unexpected argument 'now'"],
-  ['users admin', "'users admin' needs NAME"],
-  ['users admin a b', "unexpected argument 'b'"],
+  ['users set-admin', "'users set-admin' needs NAME"],
+  ['users create', "'users create' needs NAME... | -"],
+  ['servers list a b', "unexpected argument 'b'"],
+  ['users set-admin a b', "unexpected argument 'b'"],
 ] as const) {
   test(`'${line}' is refused: ${message}`, () => {
     assert.throws(
@@ -55,15 +60,20 @@ for (const [line, message] of [
 }
 
 test('--help needs no arguments', () => {
-  assert.ok(parse('users admin --help').flags.has('help'))
+  assert.ok(parse('users set-admin --help').flags.has('help'))
 })
 
 test('the help lists every command with an example that parses', () => {
   const text = overview(commands, 'portico')
   for (const command of commands) {
-    assert.ok(text.includes(`  ${command.name}`), command.name)
+    const [group = '', verb] = command.name.split(' ')
+    const own = groupHelp(group, commands, 'portico') ?? text
+    assert.ok(text.includes(`  ${group}`) && own.includes(`  ${command.name}`), command.name)
+    if (verb !== undefined && !text.includes(`  ${command.name}`))
+      assert.match(text, new RegExp(`  ${group} .*\\b${verb}\\b`))
     assert.ok(command.examples.length > 0, command.name)
-    for (const example of command.examples) assert.equal(parse(example).command, command, example)
+    for (const example of command.examples)
+      assert.equal(parse(example.replace(/ < \S+$/, '')).command, command, example)
   }
 })
 

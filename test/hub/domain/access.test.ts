@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { type Access, type Caller, createAccess, requireScope } from '../../../hub/domain/access.ts'
+import { Changes } from '../../../hub/domain/changes.ts'
 import { type Database, openDatabase } from '../../../hub/store/database.ts'
 import { roleStore } from '../../../hub/store/roles.ts'
+import { serviceStore } from '../../../hub/store/services.ts'
 import { sessionStore } from '../../../hub/store/sessions.ts'
 import { tokenStore } from '../../../hub/store/tokens.ts'
 import { type User, userStore } from '../../../hub/store/users.ts'
@@ -14,6 +17,7 @@ import { defaultRoles } from '../../../packages/core/scopes.ts'
 const folder = mkdtempSync(join(tmpdir(), 'portico-access-'))
 let database: Database
 let access: Access
+const changes = new Changes()
 let now = new Date('2026-11-22T12:00:00Z')
 const clock = () => now
 
@@ -25,6 +29,8 @@ before(async () => {
     users,
     tokens: tokenStore(database),
     sessions: sessionStore(database),
+    roles: roleStore(database),
+    changes,
     clock,
     blocked: new Set(['banned']),
   })
@@ -78,7 +84,7 @@ describe('a token', () => {
     const secret = await tokenOf(carl, ['admin:users', 'read:hub', 'servers!user=ada'])
     assert.ok((await access.ofToken(secret))?.scopes.has('admin:users'))
     await userStore(database).setAdmin('carl', false)
-    access.forget(carl.id)
+    changes.touchRights(carl.id)
     assert.deepEqual(await scopesOf(secret), [
       'read:users!user=carl',
       'read:users:activity!user=carl',
@@ -105,7 +111,7 @@ describe('a token', () => {
     const secret = await tokenOf(fred, ['inherit'])
     assert.ok(await access.ofToken(secret))
     await database.db.updateTable('users').set({ blocked: 1 }).where('id', '=', fred.id).execute()
-    access.forget(fred.id)
+    changes.touchRights(fred.id)
     assert.equal(await access.ofToken(secret), null)
   })
 
@@ -119,9 +125,101 @@ describe('a token', () => {
   })
 })
 
+/** A token in JupyterHub's form, as an importer stores it. */
+function jupyterHubHash(secret: string, rounds: number): string {
+  const salt = '0123456789abcdef'
+  const digest = createHash('sha512').update(salt)
+  for (let round = 0; round < rounds; round += 1) digest.update(secret)
+  return `sha512:${rounds}:${salt}:${digest.digest('hex')}`
+}
+
+describe('an imported token', () => {
+  it('stays valid, whether the hub or somebody else has chosen it', async () => {
+    const gina = await makeUser('gina')
+    for (const [secret, rounds] of [
+      ['0123456789abcdef0123456789abcdef', 1],
+      ['chosen-by-hand', 16_384],
+    ] as const) {
+      const issued = await tokenStore(database).issue(
+        { userId: gina.id, scopes: ['inherit'], note: '', expiresAt: null },
+        now,
+      )
+      await database.db
+        .updateTable('api_tokens')
+        .set({ hashed: jupyterHubHash(secret, rounds), prefix: secret.slice(0, 4) })
+        .where('id', '=', issued.id)
+        .execute()
+      assert.equal((await access.ofToken(secret))?.name, 'gina')
+      assert.equal(await access.ofToken(`${secret}x`), null)
+      assert.equal(await access.ofToken(issued.secret), null)
+    }
+  })
+})
+
+describe('a service', () => {
+  it('has the scopes of its roles, about itself where they say so, and no self', async () => {
+    const service = { name: 'culler', admin: false, url: null, command: [], info: {} }
+    const { id } = await serviceStore(database).save(
+      {
+        ...service,
+        display: false,
+        timeout: 30,
+        oauthClientId: null,
+        oauthRedirectUri: null,
+        oauthClientAllowedScopes: [],
+        oauthNoConfirm: false,
+        fromConfig: true,
+      },
+      now,
+    )
+    const role = { name: 'cull', description: '', users: [], groups: [], services: [id] }
+    await roleStore(database).load([
+      ...defaultRoles.map((one) => ({ ...one, users: null, groups: null, services: null })),
+      { ...role, scopes: ['delete:servers', 'read:services!service', 'self'] },
+    ])
+    await serviceStore(database).setToken(id, 'the-token-of-the-culler', now)
+    const caller = await access.ofToken('the-token-of-the-culler')
+    assert.deepEqual(caller?.owner, {
+      kind: 'service',
+      service: { id, name: 'culler', admin: false },
+    })
+    assert.deepEqual(caller.roles, ['cull'])
+    assert.deepEqual([...caller.scopes].toSorted(), [
+      'delete:servers',
+      'read:services!service=culler',
+      'read:services:name!service=culler',
+    ])
+    await serviceStore(database).delete(id)
+    changes.touchService(id)
+    assert.equal(await access.ofToken('the-token-of-the-culler'), null)
+  })
+})
+
+describe('a remembered caller', () => {
+  it('is looked up again after a change of their own rights, and no other', async () => {
+    const [hugo, iris] = [await makeUser('hugo'), await makeUser('iris')]
+    const secret = await tokenOf(hugo, ['inherit'])
+    const known = await access.ofToken(secret)
+    changes.touchRights(iris.id)
+    changes.touchFacts(hugo.id)
+    assert.equal(await access.ofToken(secret), known)
+    changes.touchRights(hugo.id)
+    assert.notEqual(await access.ofToken(secret), known)
+  })
+
+  it('is not remembered when a change came during the look-up', async () => {
+    const jane = await makeUser('jane', true)
+    const secret = await tokenOf(jane, ['inherit'])
+    const first = access.ofToken(secret)
+    changes.touchRights(jane.id)
+    const early = await first
+    assert.notEqual(await access.ofToken(secret), early)
+  })
+})
+
 describe('a refusal', () => {
   const caller = (scopes: readonly string[]): Caller => ({
-    user: null,
+    owner: { kind: 'operator' },
     name: 'x',
     groups: [],
     roles: [],

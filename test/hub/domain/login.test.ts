@@ -5,18 +5,18 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import type { AuthenticatorOptions } from '../../../hub/config.ts'
 import { authenticatorSchema } from '../../../hub/config/schema.ts'
-import { createAccess } from '../../../hub/domain/access.ts'
+import { Changes } from '../../../hub/domain/changes.ts'
 import { createLogin, invalidName } from '../../../hub/domain/login.ts'
 import { createEvents } from '../../../hub/events.ts'
 import { createLog } from '../../../hub/log.ts'
 import { type Database, openDatabase } from '../../../hub/store/database.ts'
 import { roleStore } from '../../../hub/store/roles.ts'
 import { sessionStore } from '../../../hub/store/sessions.ts'
-import { tokenStore } from '../../../hub/store/tokens.ts'
 import { userStore } from '../../../hub/store/users.ts'
 import type { Authenticator, Identity } from '../../../packages/core/authenticator.ts'
 import { defaultRoles } from '../../../packages/core/scopes.ts'
 import { nameKey } from '../../../packages/core/slug.ts'
+import { metrics } from '../../support/unwatched.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'portico-login-'))
 let database: Database
@@ -43,6 +43,7 @@ function pipeline(
   const clock = () => new Date()
   const parsed = authenticatorSchema.parse(options)
   const login = createLogin({
+    metrics,
     authenticator: {
       authenticate: ({ form }) =>
         Promise.resolve({
@@ -59,7 +60,7 @@ function pipeline(
     } as AuthenticatorOptions,
     users,
     sessions,
-    access: createAccess({ users, sessions, tokens: tokenStore(database), clock }),
+    changes: new Changes(),
     events: createEvents(),
     log: createLog({ level: 'info', pretty: false, write: (line) => lines.push(line) }),
     clock,

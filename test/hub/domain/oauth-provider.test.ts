@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { type Access, type Caller, createAccess } from '../../../hub/domain/access.ts'
+import { Changes } from '../../../hub/domain/changes.ts'
 import { createOauthProvider, type Parameters } from '../../../hub/domain/oauth-provider.ts'
 import { type Database, openDatabase } from '../../../hub/store/database.ts'
 import { oauthStore } from '../../../hub/store/oauth.ts'
@@ -25,6 +26,7 @@ const challenge = '7w_YNF9DSfIdPf_pRjSq646_kPr-2-o9NAl16JGghdM'
 
 let database: Database
 let access: Access
+const changes = new Changes()
 let now = new Date('2026-11-22T12:00:00Z')
 const clock = () => now
 let ada: User | null = null
@@ -36,12 +38,13 @@ before(async () => {
   database = await openDatabase(join(folder, 'oauth.sqlite'))
   await roleStore(database).define(defaultRoles)
   const [users, sessions] = [userStore(database), sessionStore(database)]
-  access = createAccess({ users, sessions, tokens: tokenStore(database), clock })
+  const [tokens, roles] = [tokenStore(database), roleStore(database)]
+  access = createAccess({ users, sessions, tokens, roles, changes, clock })
   ada = await users.create('ada', { admin: false, now })
   bob = await users.create('bob', { admin: false, now })
   boss = await users.create('boss', { admin: true, now })
   const row = { userId: ada?.id ?? 0, name: '', spawner: 'simple', userOptions: null }
-  serverId = (await serverStore(database).beginStart({ ...row, now, deadline: now })).id
+  serverId = (await serverStore(database).beginStart({ ...row, displayName: null, now, deadline: now })).id
 })
 beforeEach(() => register())
 after(async () => {
@@ -67,7 +70,9 @@ function provider(more: { requirePkce?: boolean; issuer?: string } = {}) {
     oauth: oauthStore(database),
     tokens: tokenStore(database),
     users: userStore(database),
+    roles: roleStore(database),
     access,
+    changes,
     clock,
     tokenSeconds: 3600,
     requirePkce: more.requirePkce ?? false,
@@ -386,14 +391,14 @@ describe('the token endpoint', () => {
     const code = await codeFor({}, { caller })
     assert.ok(caller.proof.kind === 'session')
     await sessionStore(database).delete(caller.proof.session.id)
-    access.forgetAll()
+    changes.touchAll()
     await refused({ code }, 'invalid_grant')
 
     const byBoss = await browserOf(boss)
     const consented = ['access:servers!server=ada/']
     const late = await codeFor({}, { caller: byBoss, consented })
     await userStore(database).setAdmin('boss', false)
-    access.forgetAll()
+    changes.touchAll()
     await refused({ code: late }, 'invalid_grant')
     await userStore(database).setAdmin('boss', true)
   })
@@ -402,7 +407,7 @@ describe('the token endpoint', () => {
     const [code, used] = [await codeFor(), await codeFor()]
     const token = await tokenFor({ code: used })
     await register()
-    access.forgetAll()
+    changes.touchAll()
     await refused({ code }, 'invalid_grant')
     assert.equal(await access.ofToken(token), null)
   })

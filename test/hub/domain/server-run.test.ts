@@ -20,6 +20,7 @@ import {
 } from '../../../packages/core/spawner.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 import { until } from '../../support/until.ts'
+import { metrics } from '../../support/unwatched.ts'
 
 const forever = new Promise<never>(() => {})
 const rejectsWhenAborted = (signal: AbortSignal): Promise<never> =>
@@ -159,7 +160,7 @@ async function createWorld(t: TestContext, timeouts: Timeouts) {
   const user = await userStore(database).create('ada', { admin: false, now })
   assert.ok(user)
   const begin = { userId: user.id, name: '', spawner: 'scripted', userOptions: null }
-  const row = await store.beginStart({ ...begin, now, deadline: now })
+  const row = await store.beginStart({ ...begin, displayName: null, now, deadline: now })
 
   let answers = 0
   const server = createServer((_request, response) => {
@@ -174,7 +175,7 @@ async function createWorld(t: TestContext, timeouts: Timeouts) {
   const calls: string[] = []
   const log = { debug() {}, info() {}, warn() {}, error() {} }
   const proxy = createProxy()
-  const routes = new Routes({ proxy, log, ownOrigins: [] })
+  const routes = new Routes({ proxy, metrics, log, ownOrigins: [] })
   return {
     store,
     routes,
@@ -199,12 +200,14 @@ async function createWorld(t: TestContext, timeouts: Timeouts) {
         {
           store,
           routes,
+          metrics,
           log,
           clock: () => new Date(),
           createSpawner: (_driver, context) => createSpawner(context),
           timeouts: { start: 30, http: 30, stop: 30, poll: 0, pollJitter: 0, ...timeouts },
           ended() {},
           ready() {},
+          stopping() {},
         },
         { row, prefix: '/user/ada/', logFile: '/dev/null', environment: () => ({}), secrets: [] },
         'new',

@@ -42,7 +42,8 @@ describe('every view', () => {
       const references = html.matchAll(
         /\s(?:for|aria-labelledby|aria-describedby|aria-controls|data-copy)="([^"]*)"/g,
       )
-      for (const [, id] of references) assert.ok(ids.includes(id), `#${id} is missing`)
+      for (const [, list = ''] of references)
+        for (const id of list.split(' ')) assert.ok(ids.includes(id), `#${id} is missing`)
     })
 
     it(`${name} labels every field and names every button`, () => {

@@ -130,6 +130,7 @@ describe('a bad request', () => {
       '?sort=drop',
       '?sort=name&sort=id',
       '?name_filter=a&name_filter=b',
+      '?include_stopped_servers=1&include_stopped_servers=0',
       '?offset=9'.padEnd(40, '9'),
     )
     for (const query of refused) {
@@ -150,10 +151,7 @@ describe('a bad request', () => {
       '?__proto__=1',
       '?%zz',
     )
-    accepted.push(
-      '?include_stopped_servers=maybe',
-      '?include_stopped_servers=1&include_stopped_servers=0',
-    )
+    accepted.push('?include_stopped_servers=maybe')
     for (const query of accepted) {
       const answer = await send('GET', `/hub/api/users${query}`)
       assert.equal(answer.status, 200, `${query}: ${answer.body}`)
