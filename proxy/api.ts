@@ -241,9 +241,11 @@ async function replaceTable({ request, search, options }: Call): Promise<Answer>
   const only = new URLSearchParams(search).get('only')
   if (only !== null && only !== 'jupyterhub') throw new ApiError(400, "'only' can be jupyterhub")
   const entries = await readTable(request, options)
-  await options.routes.replace(entries, only !== null)
-  const table = [...entries].map(([path, { data }]) => [path, data] as const)
-  await options.published({ kind: 'replace', table, onlyJupyterHub: only !== null })
+  const onlyJupyterHub = only !== null
+  await options.routes.replace(entries, onlyJupyterHub, () => {
+    const table = [...entries].map(([path, { data }]) => [path, data] as const)
+    return options.published({ kind: 'replace', table, onlyJupyterHub })
+  })
   options.log.info(`Table replaced by ${entries.size} routes`)
   return { status: 204 }
 }

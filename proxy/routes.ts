@@ -123,7 +123,7 @@ export class Routes {
     this.#client = client
   }
 
-  /** While a table is being built: resolves when it is in force. No change may be made before. */
+  /** While a table is being built: resolves when everybody has it. No change may be made before. */
   get replacing(): Promise<void> | null {
     return this.#replacing
   }
@@ -193,14 +193,26 @@ export class Routes {
 
   /**
    * Puts a whole table in the place of the old one: at a stroke, but not before it is built, while
-   * traffic goes on. Tables replace each other in the order of the calls.
+   * traffic goes on. Other changes wait until `published`, which is called then, has resolved. Tables
+   * replace each other in the order of the calls.
    */
-  async replace(table: Iterable<readonly [string, Entry]>, onlyJupyterHub: boolean): Promise<void> {
+  async replace(
+    table: Iterable<readonly [string, Entry]>,
+    onlyJupyterHub: boolean,
+    published: () => Promise<void> | undefined = () => undefined,
+  ): Promise<void> {
     while (this.#replacing) await this.#replacing
-    this.#replacing = inSlices(this.#replaceAll(table, onlyJupyterHub)).finally(() => {
+    const building = inSlices(this.#replaceAll(table, onlyJupyterHub))
+    this.#replacing = building.then(published).finally(() => {
       this.#replacing = null
     })
     await this.#replacing
+  }
+
+  /** Applies a change as `apply` does, a table in slices as `replace` does. */
+  async take(change: RouteChange): Promise<void> {
+    if (change.kind === 'replace') await this.replace(checked(change.table), change.onlyJupyterHub)
+    else this.apply(change)
   }
 
   /** The table as one change. */

@@ -33,8 +33,9 @@ interface Report {
   readonly metrics: MetricSnapshot
 }
 
-/** A worker that has not answered for so long is ended and replaced. */
+/** A worker that has not answered for so long is ended and replaced. A table takes its time besides, for each route. */
 const answerWithin = 5_000
+const answerWithinPerRoute = 0.2
 const longestPause = 5_000
 const settledAfter = 10_000
 
@@ -116,8 +117,7 @@ export async function runWorker(
       if (order.kind === 'begin') {
         begin(order).catch((error: Error) => tell({ kind: 'failed', message: error.message }))
       } else if (order.kind === 'change') {
-        front.routes.apply(order.change)
-        tell({ kind: 'done', id: order.id })
+        void front.routes.take(order.change).then(() => tell({ kind: 'done', id: order.id }))
       } else if (order.kind === 'report') {
         void report().then((given) => tell({ kind: 'done', id: order.id, report: given }))
       } else if (order.kind === 'reload') {
@@ -215,7 +215,7 @@ class Crew {
       const timer = setTimeout(() => {
         this.#log.error(`worker ${worker.process.pid} does not answer: it is replaced`)
         worker.process.kill('SIGKILL')
-      }, answerWithin)
+      }, patienceWith(order))
       this.#waiting.set(key, (report) => {
         clearTimeout(timer)
         this.#waiting.delete(key)
@@ -267,6 +267,11 @@ class Crew {
       this.#startOne().catch((error: Error) => this.#log.error(error.message))
     })
   }
+}
+
+function patienceWith(order: Order): number {
+  const isTable = order.kind === 'change' && order.change.kind === 'replace'
+  return isTable ? answerWithin + order.change.table.length * answerWithinPerRoute : answerWithin
 }
 
 /** A worker that is gone has no use for it. */

@@ -71,3 +71,20 @@ test('a replaced table keeps activity, and what is not of JupyterHub when asked 
   assert.equal(routes.size, 1)
   assert.equal(routes.tombstones.size, 0)
 })
+
+test('other changes wait until everybody has the table', async () => {
+  const routes = table(route('/old'))
+  let publish = () => {}
+  const published = new Promise<void>((resolve) => (publish = resolve))
+  let wasInForce = false
+  const replaced = routes.replace([route('/new')], false, () => {
+    wasInForce = routes.get('/new') !== undefined
+    return published
+  })
+  for (let i = 0; i < 5; i += 1) await new Promise(setImmediate)
+  assert.ok(wasInForce)
+  assert.ok(routes.replacing)
+  publish()
+  await replaced
+  assert.equal(routes.replacing, null)
+})
