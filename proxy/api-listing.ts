@@ -1,5 +1,5 @@
-import { setImmediate as turn } from 'node:timers/promises'
 import type { Routes } from './routes.ts'
+import { Slices } from './slices.ts'
 
 /** Which part of the table is asked for. */
 export interface Selection {
@@ -10,9 +10,6 @@ export interface Selection {
   readonly withTombstones: boolean
 }
 
-/** How many records are written before other connections get their turn. */
-const batch = 50
-
 /**
  * The table as one JSON object, in pieces: however long it is, traffic goes on in between. A route
  * that is added or removed meanwhile may or may not be in it.
@@ -20,17 +17,16 @@ const batch = 50
 export async function* listing(routes: Routes, selection: Selection): AsyncGenerator<string> {
   let text = '{'
   let isFirst = true
-  let count = 0
+  const slices = new Slices()
   for (const [path, record] of selected(routes, selection)) {
     if (record !== null) {
-      text += `${isFirst ? '' : ','}${JSON.stringify(path)}:${JSON.stringify(record())}`
+      text += `${isFirst ? '' : ','}${JSON.stringify(path)}:${record()}`
       isFirst = false
     }
-    count += 1
-    if (count % batch !== 0) continue
-    yield text
+    if (!slices.isOver) continue
+    if (text !== '') yield text
     text = ''
-    await turn()
+    await slices.next()
   }
   yield `${text}}`
 }
@@ -39,7 +35,7 @@ export async function* listing(routes: Routes, selection: Selection): AsyncGener
 function* selected(
   routes: Routes,
   { inactiveSince, offset, limit, withTombstones }: Selection,
-): Generator<[path: string, record: (() => unknown) | null]> {
+): Generator<[path: string, record: (() => string) | null]> {
   let matched = 0
   for (const [path, record, lastActivity] of entries(routes, withTombstones)) {
     if (matched >= offset + limit) return
@@ -52,8 +48,12 @@ function* selected(
 function* entries(
   routes: Routes,
   withTombstones: boolean,
-): Generator<[path: string, record: () => unknown, lastActivity: number]> {
-  for (const [path, route] of routes.all()) yield [path, () => route.toRecord(), route.lastActivity]
+): Generator<[path: string, record: () => string, lastActivity: number]> {
+  for (const [path, route] of routes.all()) {
+    yield [path, () => JSON.stringify(route.toRecord()), route.lastActivity]
+  }
   if (!withTombstones) return
-  for (const [path, { data }] of routes.tombstones.all()) yield [path, () => data, Infinity]
+  for (const [path, { data }] of routes.tombstones.all()) {
+    yield [path, () => JSON.stringify(data), Infinity]
+  }
 }

@@ -1,17 +1,19 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Selection, listing } from './api-listing.ts'
 import type { Log } from './log.ts'
+import { InvalidObject, MemberReader } from './member-reader.ts'
 import type { Metrics } from './metrics.ts'
 import {
-  type JsonObject,
+  type Entry,
   type RouteChange,
   type Routes,
   asRouteKey,
   readEntry,
   routeKey,
 } from './routes.ts'
+import { Slices } from './slices.ts'
 
 export interface ApiOptions {
   readonly routes: Routes
@@ -19,8 +21,8 @@ export interface ApiOptions {
   readonly token: string | null
   /** Whether the first segment of a route's path is a host. */
   readonly hostRouting: boolean
-  /** Called after each change; the answer waits until it has reached everybody. */
-  readonly published: (change: RouteChange) => Promise<void>
+  /** Called after each change; the answer waits until it has reached everybody, if it has to. */
+  readonly published: (change: RouteChange) => Promise<void> | undefined
   /** Called before routes are read: brings in what other processes know of their activity. */
   readonly gather: () => Promise<void>
   readonly metrics: Metrics
@@ -35,11 +37,17 @@ interface Answer {
   readonly pieces?: AsyncIterable<string>
 }
 
+interface Exchange {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly answer: Answer
+}
+
 /** One request past the token: `rest` is the path after `/api/routes`, still encoded. */
 interface Call {
   readonly request: IncomingMessage
   readonly rest: string
-  readonly query: URLSearchParams
+  readonly search: string
   readonly options: ApiOptions
 }
 
@@ -67,31 +75,40 @@ const maxTableBytes = 64 * 1024 * 1024
 export function routesApi(
   options: ApiOptions,
 ): (request: IncomingMessage, response: ServerResponse) => void {
+  const isAllowed = tokenCheck(options.token)
   return (request, response) => {
-    void respond(options, request, response)
+    request.on('error', ignore)
+    const failed = (error: unknown) => send(failure(options, error))
+    const send = (answer: Answer) => respond(options, { request, response, answer })
+    try {
+      const answer = decide(options, request, isAllowed)
+      if (answer instanceof Promise) answer.then(send).catch(failed)
+      else send(answer)
+    } catch (error) {
+      failed(error)
+    }
   }
 }
 
-async function respond(
-  options: ApiOptions,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  request.on('error', () => {})
-  const answer = await decide(options, request).catch((error: unknown) => failure(options, error))
-  const [path] = (request.url ?? '').split('?')
-  options.log[answer.status < 400 ? 'info' : 'warn'](`${answer.status} ${request.method} ${path}`)
-  options.metrics.count('requests_api', `status="${answer.status}"`)
+function respond(options: ApiOptions, { request, response, answer }: Exchange): void {
+  const { status, body, pieces } = answer
+  const [path] = splitOnce(request.url ?? '', '?')
+  options.log[status < 400 ? 'info' : 'warn'](`${status} ${request.method} ${path}`)
+  options.metrics.count('requests_api', `status="${status}"`)
   if (!request.complete) response.setHeader('connection', 'close')
-  if (answer.pieces) return sendPieces(response, answer.pieces)
-  if (answer.body === undefined) {
-    response.writeHead(answer.status, answer.status === 204 ? {} : { 'content-length': 0 }).end()
-    return
+  if (pieces) {
+    sendPieces(response, pieces).catch((error: unknown) => {
+      failure(options, error)
+      response.destroy()
+    })
+  } else if (body === undefined) {
+    response.writeHead(status, status === 204 ? {} : { 'content-length': 0 }).end()
+  } else {
+    const isText = typeof body === 'string'
+    const type = isText ? 'text/plain; charset=utf-8' : 'application/json'
+    response.writeHead(status, { 'content-type': type })
+    response.end(isText ? body : JSON.stringify(body))
   }
-  const isText = typeof answer.body === 'string'
-  const type = isText ? 'text/plain; charset=utf-8' : 'application/json'
-  response.writeHead(answer.status, { 'content-type': type })
-  response.end(isText ? answer.body : JSON.stringify(answer.body))
 }
 
 /** Piece by piece, as fast as the client takes them. */
@@ -111,22 +128,27 @@ function failure({ log }: ApiOptions, error: unknown): Answer {
   return { status: 500, body: 'Internal Server Error' }
 }
 
-async function decide(options: ApiOptions, request: IncomingMessage): Promise<Answer> {
+function decide(
+  options: ApiOptions,
+  request: IncomingMessage,
+  isAllowed: (authorization?: string) => boolean,
+): Answer | Promise<Answer> {
   const [path, search] = splitOnce(request.url ?? '', '?')
   if (path !== base && !path.startsWith(`${base}/`)) return { status: 404, body: 'Not Found' }
-  if (!isAllowed(options.token, request.headers.authorization)) return { status: 403 }
+  if (!isAllowed(request.headers.authorization)) return { status: 403 }
   const handle = methods[request.method ?? '']
   if (!handle) return { status: 405, body: 'Method not supported' }
-  const query = new URLSearchParams(search)
-  return handle({ request, rest: path.slice(base.length), query, options })
+  return handle({ request, rest: path.slice(base.length), search, options })
 }
 
-/** Compares digests, so that neither content nor length shows in the time taken. */
-function isAllowed(token: string | null, authorization: string | undefined): boolean {
-  if (token === null) return true
-  const given = /token\s+(\S+)/.exec(authorization ?? '')?.[1] ?? ''
-  const digest = (text: string) => createHash('sha256').update(text).digest()
-  return timingSafeEqual(digest(given), digest(token))
+/** What the check takes tells how long the token is, and nothing else. */
+function tokenCheck(token: string | null): (authorization?: string) => boolean {
+  if (token === null) return () => true
+  const wanted = Buffer.from(token)
+  return (authorization = '') => {
+    const given = Buffer.from(/token\s+(\S+)/.exec(authorization)?.[1] ?? '')
+    return given.length === wanted.length && timingSafeEqual(given, wanted)
+  }
 }
 
 const methods: Readonly<Record<string, (call: Call) => Answer | Promise<Answer>>> = {
@@ -152,7 +174,8 @@ function withPlainHost(key: string): string {
   return key.replace(/^\/[^/]*/, (host) => host.toLowerCase())
 }
 
-async function listRoutes({ query, options }: Call): Promise<Answer> {
+async function listRoutes({ search, options }: Call): Promise<Answer> {
+  const query = new URLSearchParams(search)
   const selection: Selection = {
     inactiveSince: inactiveSince(query),
     offset: wholeNumber(query, 'offset') ?? 0,
@@ -185,18 +208,18 @@ async function getRoute(call: Call): Promise<Answer> {
   await gather()
   const route = routes.get(key)
   if (route) return { status: 200, body: route.toRecord() }
-  const tombstone = call.query.get('tombstones') === '1' ? routes.tombstones.get(key) : undefined
+  const query = new URLSearchParams(call.search)
+  const tombstone = query.get('tombstones') === '1' ? routes.tombstones.get(key) : undefined
   return tombstone ? { status: 200, body: tombstone.data } : { status: 404 }
 }
 
 async function addRoute(call: Call): Promise<Answer> {
   const path = keyOf(call)
   const { options, request } = call
-  const body = await readJson(request, maxRouteBytes)
-  const entry = readEntry(path, body)
-  if (typeof entry === 'string') throw new ApiError(400, entry)
-  const host = options.hostRouting ? { host: path.split('/')[1] ?? '' } : {}
-  await change(options, { kind: 'set', path, data: { ...(body as JsonObject), ...host } })
+  const entry = readOne(path, parseJson(await readText(request, maxRouteBytes)), options)
+  while (options.routes.replacing) await options.routes.replacing
+  options.routes.set(path, entry)
+  await options.published({ kind: 'set', path, data: entry.data })
   options.metrics.count('api_route_add')
   const what = 'target' in entry ? `-> ${entry.target.host}` : `is ${entry.reason}`
   options.log.info(`Route added ${encodeURI(path)} ${what}`)
@@ -205,49 +228,81 @@ async function addRoute(call: Call): Promise<Answer> {
 
 async function deleteRoute(call: Call): Promise<Answer> {
   const path = keyOf(call)
-  call.options.metrics.count('api_route_delete')
-  if (!(await change(call.options, { kind: 'delete', path }))) return { status: 404 }
-  call.options.log.info(`Removing route ${encodeURI(path)}`)
+  const { options } = call
+  options.metrics.count('api_route_delete')
+  while (options.routes.replacing) await options.routes.replacing
+  if (!options.routes.delete(path)) return { status: 404 }
+  await options.published({ kind: 'delete', path })
+  options.log.info(`Removing route ${encodeURI(path)}`)
   return { status: 204 }
 }
 
-async function replaceTable({ request, query, options }: Call): Promise<Answer> {
-  const only = query.get('only')
+async function replaceTable({ request, search, options }: Call): Promise<Answer> {
+  const only = new URLSearchParams(search).get('only')
   if (only !== null && only !== 'jupyterhub') throw new ApiError(400, "'only' can be jupyterhub")
-  const table = readTable(await readJson(request, maxTableBytes), options.hostRouting)
-  await change(options, { kind: 'replace', table: [...table], onlyJupyterHub: only !== null })
-  options.log.info(`Table replaced by ${table.size} routes`)
+  const entries = await readTable(request, options)
+  const onlyJupyterHub = only !== null
+  await options.routes.replace(entries, onlyJupyterHub, () => {
+    const table = [...entries].map(([path, { data }]) => [path, data] as const)
+    return options.published({ kind: 'replace', table, onlyJupyterHub })
+  })
+  options.log.info(`Table replaced by ${entries.size} routes`)
   return { status: 204 }
 }
 
-/** The answer waits until every process knows. False when there was nothing to delete. */
-async function change(options: ApiOptions, what: RouteChange): Promise<boolean> {
-  if (!options.routes.apply(what)) return false
-  await options.published(what)
-  return true
+/** @throws {ApiError} saying what is wrong with it. */
+function readOne(path: string, body: unknown, { hostRouting }: ApiOptions): Entry {
+  const entry = readEntry(path, body)
+  if (typeof entry === 'string') throw new ApiError(400, entry)
+  if (!hostRouting) return entry
+  return { ...entry, data: { ...entry.data, host: path.split('/')[1] ?? '' } }
 }
 
-/** All of it is checked before any of it takes effect. */
-function readTable(body: unknown, hostRouting: boolean): Map<string, JsonObject> {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw new ApiError(400, 'The table must be an object of paths and routes')
-  }
-  const table = new Map<string, JsonObject>()
-  for (const [path, value] of Object.entries(body)) {
-    const read = asRouteKey(path)
-    if (read === null) throw new ApiError(400, `'${path}' is not a path`)
-    const key = hostRouting ? withPlainHost(read) : read
-    if (table.has(key)) throw new ApiError(400, `'${path}' is there twice`)
-    const entry = readEntry(key, value)
-    if (typeof entry === 'string') throw new ApiError(400, `'${path}': ${entry}`)
-    const host = hostRouting ? { host: key.split('/')[1] ?? '' } : {}
-    table.set(key, { ...(value as JsonObject), ...host })
+/**
+ * Reads the table while it arrives, in slices. All of it is checked before any of it takes effect.
+ * @throws {ApiError}
+ */
+async function readTable(
+  request: IncomingMessage,
+  options: ApiOptions,
+): Promise<Map<string, Entry>> {
+  const table = new Map<string, Entry>()
+  const reader = new MemberReader()
+  const slices = new Slices()
+  try {
+    await readPieces(request, maxTableBytes, async (piece) => {
+      for (const [path, value] of reader.push(piece)) {
+        takeRoute(table, path, value, options)
+        if (slices.isOver) await slices.next()
+      }
+    })
+    reader.end()
+  } catch (error) {
+    if (!(error instanceof InvalidObject)) throw error
+    throw new ApiError(400, `Body not valid JSON: ${error.message}`)
   }
   return table
 }
 
-async function readJson(request: IncomingMessage, limit: number): Promise<unknown> {
-  const text = await readBody(request, limit)
+function takeRoute(
+  table: Map<string, Entry>,
+  path: string,
+  value: unknown,
+  options: ApiOptions,
+): void {
+  const read = asRouteKey(path)
+  if (read === null) throw new ApiError(400, `'${path}' is not a path`)
+  const key = options.hostRouting ? withPlainHost(read) : read
+  if (table.has(key)) throw new ApiError(400, `'${path}' is there twice`)
+  try {
+    table.set(key, readOne(key, value, options))
+  } catch (error) {
+    if (error instanceof ApiError) error.message = `'${path}': ${error.message}`
+    throw error
+  }
+}
+
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch (error) {
@@ -255,25 +310,52 @@ async function readJson(request: IncomingMessage, limit: number): Promise<unknow
   }
 }
 
-/** The text of a body of at most `limit` bytes. Nothing of a longer one is kept. */
-async function readBody(request: IncomingMessage, limit: number): Promise<string> {
-  const tooLarge = () => new ApiError(413, `The body is larger than ${limit} bytes`)
-  if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge()
-  const chunks: Buffer[] = []
+async function readText(request: IncomingMessage, limit: number): Promise<string> {
+  const pieces: Buffer[] = []
+  await readPieces(request, limit, (piece) => void pieces.push(piece))
+  const [first = Buffer.alloc(0)] = pieces
+  return (pieces.length > 1 ? Buffer.concat(pieces) : first).toString('utf8')
+}
+
+/**
+ * Tells the pieces of a body of at most `limit` bytes, the next one when `take` is done with the one
+ * before. Nothing of a longer body is told once that is known, and nothing after `take` has failed;
+ * the rest is passed over.
+ */
+function readPieces(
+  request: IncomingMessage,
+  limit: number,
+  take: (piece: Buffer) => Promise<void> | void,
+): Promise<void> {
   let size = 0
+  let isOver = Number(request.headers['content-length'] ?? 0) > limit
+  let taking: Promise<void> | null = null
+  const tooLarge = () => new ApiError(413, `The body is larger than ${limit} bytes`)
+  if (isOver) return Promise.reject(tooLarge())
   return new Promise((resolve, reject) => {
-    request.on('data', (chunk: Buffer) => {
-      size += chunk.length
-      if (size <= limit) return void chunks.push(chunk)
-      chunks.length = 0
-      reject(tooLarge())
+    const fail = (error: unknown) => {
+      isOver = true
+      reject(error)
+      request.resume()
+    }
+    request.on('data', (piece: Buffer) => {
+      size += piece.length
+      if (isOver) return
+      if (size > limit) return fail(tooLarge())
+      const taken = take(piece)
+      if (!taken) return
+      request.pause()
+      taking = taken.then(() => void request.resume(), fail)
     })
-    request.once('end', () => resolve(Buffer.concat(chunks).toString('utf8')))
-    request.once('close', () => {
+    // The end can come while the last piece is being taken.
+    request.on('end', () => (taking ? void taking.then(resolve) : resolve()))
+    request.on('close', () => {
       if (!request.complete) reject(new ApiError(400, 'The body broke off'))
     })
   })
 }
+
+function ignore(): void {}
 
 function splitOnce(text: string, separator: string): [before: string, after: string] {
   const at = text.indexOf(separator)

@@ -17,16 +17,23 @@ import { logLevels } from './log.ts'
 import { ProxyProcess, type ProxyProgram, addressOf } from './proxy-process.ts'
 import { depthOfPath, escapePath, pathOfRoutespec, routespecOfPath } from './routespec.ts'
 
+/** Stands for our own program, wherever it is installed. */
+const ownName = 'portico-proxy'
+
 const config = z.strictObject({
   /** Where the proxy's REST API listens. JupyterHub: `ConfigurableHTTPProxy.api_url`. */
   apiUrl: z.url({ protocol: /^https?$/ }).default('http://127.0.0.1:8001'),
   /** Whether the hub starts the proxy. When not, it waits for one that answers at `apiUrl`. */
   shouldStart: z.boolean().default(true),
   /**
-   * Program to start instead of our own, such as `['configurable-http-proxy']`. It gets the flags that
-   * configurable-http-proxy 5.3 knows, and `CONFIGPROXY_AUTH_TOKEN`.
+   * Program to start and flags for it, such as `['portico-proxy', '--workers', 'auto']`, which is our
+   * own, or `['configurable-http-proxy']`, which is looked for on the PATH and gets only flags that
+   * configurable-http-proxy 5.3 knows. What the hub itself sets stands after these flags, and counts.
+   * Default: our own.
    */
-  command: z.tuple([z.string().min(1)], z.string()).optional(),
+  command: z
+    .union([z.string().min(1), z.tuple([z.string().min(1)], z.string())])
+    .default([ownName]),
   /** Seconds between two looks at whether the proxy still runs. */
   checkRunningInterval: z.number().positive().max(3600).default(5),
   /** How much the proxy writes to its log. */
@@ -74,6 +81,7 @@ class ConfigurableHttpProxy implements Proxy {
   #watching: Promise<void> = Promise.resolve()
   /** Whether a restarted proxy still waits for what the hub has to restore. */
   #isTableLost = false
+  #knowsTombstones = true
   /** Ends the pause between two looks at the proxy. */
   #wake: () => void = () => {}
 
@@ -121,14 +129,28 @@ class ConfigurableHttpProxy implements Proxy {
   async bury(routespec: string, reason: BurialReason): Promise<void> {
     await this.#table
     const path = pathOfRoutespec(routespec)
-    const tombstone = { tombstone: { status: 424, reason }, jupyterhub: true }
-    const { status } = await this.#api.send('POST', apiPath(path), tombstone)
-    // An unmodified configurable-http-proxy asks for a target.
-    if (status >= 300) return this.#remove(path)
+    const { stoppedStatus = 424 } = this.#context
+    const isBuried = await this.#setTombstone(path, { status: stoppedStatus, reason })
+    if (!isBuried) return this.#remove(path)
     this.#paths.delete(path)
   }
 
+  async announce(routespec: string): Promise<void> {
+    await this.#table
+    await this.#setTombstone(pathOfRoutespec(routespec), { status: 503, reason: 'starting' })
+  }
+
+  /** False where the proxy does not know tombstones: an unmodified configurable-http-proxy asks for a target. */
+  async #setTombstone(path: string, tombstone: object): Promise<boolean> {
+    if (!this.#knowsTombstones) return false
+    const body = { tombstone, jupyterhub: true }
+    const { status } = await this.#api.send('POST', apiPath(path), body)
+    if (status === 400) this.#knowsTombstones = false
+    return status < 300
+  }
+
   move({ apiUrl, authToken }: { readonly apiUrl?: URL; readonly authToken?: string }): void {
+    this.#knowsTombstones = true
     this.#api.move({
       ...(apiUrl ? { apiUrl: apiUrl.href.replace(/\/$/, '') } : {}),
       ...(authToken === undefined ? {} : { token: authToken }),
@@ -308,11 +330,13 @@ function programOf(options: Config, context: ProxyContext): ProxyProgram {
   const binds = ['--ip', publicSide.host, '--port', String(publicSide.port)]
   binds.push('--api-ip', apiSide.host, '--api-port', String(apiSide.port))
   const flags = [...binds, '--error-target', context.errorTarget, '--log-level', logLevel]
-  if (!command) flags.push('--wait-for-routes')
-  if (!command && trustedProxies) flags.push('--trusted-proxies', trustedProxies.join(','))
+  const [name, ...extra] = typeof command === 'string' ? ([command] as const) : command
+  const isOurs = name === ownName
+  if (isOurs) flags.push('--wait-for-routes')
+  if (isOurs && trustedProxies) flags.push('--trusted-proxies', trustedProxies.join(','))
   return {
-    command: command ?? programPath('proxy/main'),
-    flags,
+    command: isOurs ? programPath('proxy/main') : [name],
+    flags: [...extra, ...flags],
     env: { CONFIGPROXY_AUTH_TOKEN: context.authToken },
     apiUrl: new URL(apiUrl),
   }

@@ -4,6 +4,7 @@ import { Certificate } from './certificates.ts'
 import { type Address, closing, httpServer, listen } from './listeners.ts'
 import type { Log } from './log.ts'
 import { type MetricSnapshot, type Metrics, addUp, metricsText } from './metrics.ts'
+import { ProcessMetrics } from './process-metrics.ts'
 import { redirectServer } from './redirect.ts'
 import type { RouteChange, Routes } from './routes.ts'
 import type { ProxySettings } from './settings.ts'
@@ -12,8 +13,8 @@ export interface ControlOptions {
   readonly settings: ProxySettings
   readonly routes: Routes
   readonly metrics: Metrics
-  /** Resolves when a change has reached everybody who has to know. */
-  readonly published: (change: RouteChange) => Promise<void>
+  /** Resolves when a change has reached everybody who has to know; undefined when nobody has. */
+  readonly published: (change: RouteChange) => Promise<void> | undefined
   /** Resolves when `routes` knows the activity of now; returns what other processes have counted. */
   readonly gather: () => Promise<readonly MetricSnapshot[]>
   /** Those of the public side and towards targets. */
@@ -26,11 +27,13 @@ export class Control {
   readonly #options: ControlOptions
   readonly #servers: http.Server[] = []
   readonly #apiCertificate: Certificate | null
+  readonly #process: ProcessMetrics | null
 
   /** @throws {BadCertificate} */
   constructor(options: ControlOptions) {
     const { settings, log } = options
     this.#options = options
+    this.#process = settings.metricsBind && new ProcessMetrics()
     this.#apiCertificate = settings.apiTls && new Certificate('api', settings.apiTls, log)
   }
 
@@ -127,7 +130,8 @@ export class Control {
       if (daysLeft === null) continue
       metrics.set('proxy_certificate_days_left', Math.floor(daysLeft), `side="${side}"`)
     }
-    return metricsText(addUp([metrics.snapshot(), ...others]))
+    const own = { ...metrics.snapshot(), ...(await this.#process?.snapshot()) }
+    return metricsText(addUp([own, ...others]))
   }
 
   #certificates(): Certificate[] {

@@ -32,6 +32,8 @@ export interface ErrorPageSources {
 /** What the error target gets altogether, in milliseconds. */
 const askFor = 2_000
 const maxPageBytes = 1024 * 1024
+/** How many pages the error target renders for us at once: what serves them has better things to do. */
+const maxAsking = 16
 /** How long the rest of a refused upload is read and thrown away, so that the answer arrives. */
 const discardFor = 2_000
 
@@ -43,6 +45,7 @@ interface Page {
 /** Answers requests that no target answers. Never throws, never waits longer than two seconds. */
 export class ErrorPages {
   readonly #sources: ErrorPageSources
+  #asking = 0
 
   constructor(sources: ErrorPageSources) {
     this.#sources = sources
@@ -71,7 +74,8 @@ export class ErrorPages {
   async #foreignPage(request: IncomingMessage, problem: Problem): Promise<Page | null> {
     const { errorTarget, errorPath, tls, log } = this.#sources
     if (errorPath !== null) return readPage(errorPath, problem.status)
-    if (errorTarget === null) return null
+    if (errorTarget === null || this.#asking >= maxAsking) return null
+    this.#asking += 1
     try {
       const query = new URLSearchParams({ url: request.url ?? '/' })
       if (problem.reason !== undefined) query.set('reason', problem.reason)
@@ -79,6 +83,8 @@ export class ErrorPages {
     } catch (error) {
       log.warn(`the error target gave no page for ${problem.status}: ${String(error)}`)
       return null
+    } finally {
+      this.#asking -= 1
     }
   }
 }
@@ -142,13 +148,17 @@ async function readPage(folder: string, status: number): Promise<Page | null> {
   return null
 }
 
-/** Scripts and API clients: whoever names JSON before HTML, or says that a script asks. */
+/**
+ * Scripts and API clients: whoever names JSON before HTML, or says that a script asks: `empty` is what
+ * browsers send with fetch (Fetch Metadata), which takes anything by default.
+ */
 function wantsJson({ headers }: IncomingMessage): boolean {
   if (headers['x-requested-with']?.toString().toLowerCase() === 'xmlhttprequest') return true
   const accept = headers.accept ?? ''
   const json = accept.search(/application\/(?:[\w.-]+\+)?json/i)
   const html = accept.search(/text\/html/i)
-  return json >= 0 && (html < 0 || json < html)
+  if (json >= 0 && (html < 0 || json < html)) return true
+  return html < 0 && headers['sec-fetch-dest'] === 'empty'
 }
 
 /**

@@ -16,8 +16,10 @@ export const flags = {
   'ssl-key': { value: 'FILE', help: 'key of the public side, PEM' },
   'ssl-cert': { value: 'FILE', help: 'certificate of the public side with its chain, PEM' },
   'ssl-ca': { value: 'FILE', help: 'who may sign certificates of clients, PEM' },
-  'ssl-request-cert': { help: 'ask clients for a certificate, and refuse those without' },
-  'ssl-reject-unauthorized': { help: 'refuse clients whose certificate does not verify' },
+  'ssl-request-cert': {
+    help: 'ask clients for a certificate, and refuse those without one that verifies',
+  },
+  'ssl-reject-unauthorized': { help: 'accepted without effect: who is asked, is verified' },
   'ssl-protocol': { value: 'NAME', help: 'a single version for all TLS, such as TLSv1_2' },
   'ssl-ciphers': { value: 'LIST', help: 'ciphers for all TLS, as OpenSSL lists them' },
   'ssl-allow-rc4': { help: 'accepted without effect: RC4 is gone' },
@@ -28,15 +30,20 @@ export const flags = {
   'api-ssl-key': { value: 'FILE', help: 'key of the REST API, PEM' },
   'api-ssl-cert': { value: 'FILE', help: 'certificate of the REST API, PEM' },
   'api-ssl-ca': { value: 'FILE', help: 'who may sign certificates of its clients, PEM' },
-  'api-ssl-request-cert': { help: 'ask its clients for a certificate, and refuse those without' },
-  'api-ssl-reject-unauthorized': { help: 'refuse those whose certificate does not verify' },
+  'api-ssl-request-cert': {
+    help: 'ask its clients for a certificate, and refuse those without one that verifies',
+  },
+  'api-ssl-reject-unauthorized': { help: 'accepted without effect: who is asked, is verified' },
   'client-ssl-key': { value: 'FILE', help: 'key that https targets are shown, PEM' },
   'client-ssl-cert': { value: 'FILE', help: 'certificate that https targets are shown, PEM' },
   'client-ssl-ca': { value: 'FILE', help: 'who may sign certificates of targets, PEM' },
   'client-ssl-request-cert': { help: 'accepted without effect' },
   'client-ssl-reject-unauthorized': { help: 'accepted without effect: targets are verified' },
   'default-target': { value: 'URL', help: 'where requests go that no other route matches' },
-  'error-target': { value: 'URL', help: 'server that renders error pages at URL/<status>?url=' },
+  'error-target': {
+    value: 'URL',
+    help: 'server that renders error pages at URL/<status>?url=&reason=',
+  },
   'error-path': { value: 'FOLDER', help: 'folder with <status>.html and error.html' },
   'redirect-port': { value: 'N', help: 'port where plain HTTP is redirected to https' },
   'redirect-to': { value: 'N', help: 'port to redirect to (default: the public port)' },
@@ -60,12 +67,30 @@ export const flags = {
   'metrics-port': { value: 'N', help: 'port of the metrics, at /metrics (default: none)' },
   'metrics-socket': { value: 'PATH', help: 'unix socket of the metrics' },
   'log-level': { value: 'LEVEL', help: `one of ${logLevels.join(', ')} (default: info)` },
-  timeout: { value: 'MS', help: 'end client connections that are silent for so long' },
-  'proxy-timeout': { value: 'MS', help: 'give up targets that are silent for so long' },
+  timeout: {
+    value: 'MS',
+    help: 'end client connections that are silent for so long (default: never)',
+  },
+  'proxy-timeout': {
+    value: 'MS',
+    help: 'give up targets that are silent for so long (default: never; 15000 to connect, 120000 to answer a WebSocket handshake)',
+  },
   'storage-backend': { value: 'MODULE', help: 'refused: use --persist-routes' },
   'keep-alive-timeout': {
     value: 'MS',
     help: 'keep idle client connections for so long (default: 5000)',
+  },
+  'header-timeout': {
+    value: 'MS',
+    help: 'end clients that take longer for the head of a request or a TLS handshake (default: 20000)',
+  },
+  'upload-timeout': {
+    value: 'MS',
+    help: 'end clients that are silent for so long within the body of a request (default: 120000)',
+  },
+  'websocket-timeout': {
+    value: 'MS',
+    help: 'end WebSockets that are silent for so long both ways (default: never)',
   },
   'trusted-proxies': {
     value: 'LIST',
@@ -75,16 +100,31 @@ export const flags = {
   'wait-for-routes': {
     help: 'answer 503 until the first route has been set; needs CONFIGPROXY_AUTH_TOKEN',
   },
-  workers: { value: 'N', help: 'processes that serve the public side, "auto" for one per core' },
-  'persist-routes': { value: 'FILE', help: 'keep the routes over a restart (default: forget)' },
+  workers: {
+    value: 'N',
+    help: 'processes that serve the public side, "auto" for one per core (default: 1)',
+  },
+  'persist-routes': {
+    value: 'FILE',
+    help: 'keep the routes and their activity over a restart (default: forget)',
+  },
   'drain-timeout': {
     value: 'MS',
     help: 'how long requests may go on after SIGTERM (default: 1500)',
   },
   'access-log': { value: 'FILE', help: 'one line of JSON per request, "-" for standard output' },
-  'client-concurrency': { value: 'N', help: 'requests of one client address at once' },
-  'client-rate': { value: 'N', help: 'requests of one client address per second' },
-  'route-concurrency': { value: 'N', help: 'requests of one route at once' },
+  'client-concurrency': {
+    value: 'N',
+    help: 'requests of one client address at once, counted by each worker',
+  },
+  'client-rate': {
+    value: 'N',
+    help: 'requests of one client address per second, counted by each worker',
+  },
+  'route-concurrency': {
+    value: 'N',
+    help: 'requests of one route at once, counted by each worker',
+  },
   version: { short: 'V', help: 'print the version' },
   help: { short: 'h', help: 'print this help' },
 } as const satisfies Record<string, Flag>
@@ -105,15 +145,17 @@ export function flagOptions(): Record<
 }
 
 export function helpText(): string {
-  const rows = Object.entries<Flag>(flags).map(([name, { short, value, help }]) => {
-    const spelled = `${short ? `-${short}, ` : ''}--${name}${value ? ` ${value}` : ''}`
-    return `  ${spelled.padEnd(34)} ${help}`
-  })
+  const rows = Object.entries<Flag>(flags).map(([name, flag]) => row(name, flag))
+  const firstOfOurs = Object.keys(flags).indexOf('header-timeout')
   return `Usage: portico-proxy [flags]
 
 An HTTP and WebSocket proxy whose routes are set over a REST API.
 
-${rows.join('\n')}
+Flags of configurable-http-proxy:
+${rows.slice(0, firstOfOurs).join('\n')}
+
+More flags:
+${rows.slice(firstOfOurs).join('\n')}
 
 Environment:
   CONFIGPROXY_AUTH_TOKEN             token of the REST API; without it the API is open to anyone
@@ -124,4 +166,18 @@ Environment:
 
 SIGHUP reads certificates again and opens the access log anew.
 `
+}
+
+const helpColumn = 37
+const lineWidth = 100
+
+function row(name: string, { short, value, help }: Flag): string {
+  const spelled = `  ${short ? `-${short}, ` : ''}--${name}${value ? ` ${value}` : ''}`
+  const lines = ['']
+  for (const word of help.split(' ')) {
+    const line = `${lines.at(-1)} ${word}`.trimStart()
+    if (line.length > lineWidth - helpColumn) lines.push(word)
+    else lines[lines.length - 1] = line
+  }
+  return `${spelled.padEnd(helpColumn)}${lines.join(`\n${' '.repeat(helpColumn)}`)}`
 }

@@ -97,6 +97,9 @@ function settingsFrom(flags: FlagValues, env: Environment): ProxySettings {
     timeout: flags.number('timeout', 0),
     proxyTimeout: flags.number('proxy-timeout', 0),
     keepAliveTimeout: flags.number('keep-alive-timeout', 5_000),
+    headerTimeout: flags.number('header-timeout', 20_000),
+    uploadTimeout: flags.number('upload-timeout', 120_000),
+    webSocketTimeout: flags.number('websocket-timeout', 0),
     // JupyterHub kills a proxy of an earlier run about two seconds after it has asked it to end.
     drainTimeout: flags.number('drain-timeout', 1_500),
     limits: {

@@ -17,6 +17,8 @@ export interface HttpForwarding {
   readonly response: ServerResponse
   readonly route: Route
   readonly head: TargetRequest
+  /** How long the client may be silent within the body of its request, in milliseconds; 0 for ever. */
+  readonly uploadTimeout: number
   /** Changes the headers of an answer (name, value, name, value) in place. */
   readonly rewrite?: (headers: string[], status: number) => void
   /** Called at most once, before anything of an answer was sent: the callee answers the client. */
@@ -33,13 +35,10 @@ const notInTrailers =
 /** Up to this size a body is sent in one piece with its head, which costs a copy but saves a write. */
 const smallBody = 16 * 1024
 
-/** How long a client may be silent within the body of its request, in milliseconds. */
-const uploadIdle = 120_000
-
 /**
  * Forwards one request, streaming with back-pressure both ways. Either side's end is the other's, at
  * every stage: a target that breaks off ends the client's connection, so that nobody takes a part for
- * the whole; a client that goes away, or is silent for two minutes within its body, ends the target's.
+ * the whole; a client that goes away, or is silent for too long within its body, ends the target's.
  * A request that can be sent twice is, once, when a kept connection turns out to be dead.
  */
 export function forwardRequest(forwarding: HttpForwarding): void {
@@ -196,17 +195,20 @@ class Forwarded implements TargetEvents {
 /** The body of one request on its way to the target. */
 class Upload {
   readonly #request: IncomingMessage
-  readonly #timer: NodeJS.Timeout
+  readonly #timer: NodeJS.Timeout | null
   readonly #exchange: () => TargetExchange | null
   #isDiscarding = false
 
-  constructor({ request, route }: HttpForwarding, exchange: () => TargetExchange | null) {
+  constructor(
+    { request, route, uploadTimeout }: HttpForwarding,
+    exchange: () => TargetExchange | null,
+  ) {
     this.#request = request
     this.#exchange = exchange
-    this.#timer = setTimeout(() => this.#stalled(), uploadIdle)
+    this.#timer = uploadTimeout > 0 ? setTimeout(() => this.#stalled(), uploadTimeout) : null
     request.on('error', ignore)
     request.on('data', (piece: Buffer) => {
-      this.#timer.refresh()
+      this.#timer?.refresh()
       route.touch()
       if (!this.#isDiscarding && exchange()?.write(piece) === false) request.pause()
     })
@@ -217,12 +219,12 @@ class Upload {
   }
 
   resume(): void {
-    this.#timer.refresh()
+    this.#timer?.refresh()
     this.#request.resume()
   }
 
   stop(): void {
-    clearTimeout(this.#timer)
+    if (this.#timer) clearTimeout(this.#timer)
   }
 
   /** The target takes no more of it. What still comes must not block the client's connection. */
@@ -232,7 +234,7 @@ class Upload {
   }
 
   #stalled(): void {
-    if (this.#request.isPaused()) return void this.#timer.refresh()
+    if (this.#request.isPaused()) return void this.#timer?.refresh()
     this.#exchange()?.abort()
     this.#request.socket.destroy()
   }

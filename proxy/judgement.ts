@@ -18,6 +18,9 @@ export type Refusal = Refused & {
   readonly why?: { readonly reason: string; readonly isTombstone: boolean }
 }
 
+/** Seconds after which a server that is starting may be there. */
+const startingRetry = 3
+
 /**
  * A tombstone answers for the server that was there, so that abandoned tabs never reach the hub; only
  * people who open the address do.
@@ -30,7 +33,9 @@ export function judge(
   if (tombstone && !(route && isNavigation(request))) {
     const { status, reason } = tombstone
     const why = { reason, isTombstone: true }
-    return { kind: 'refused', status, reason: `the server at this address is ${reason}`, why }
+    const said = `the server at this address ${reason === 'crashed' ? 'has' : 'is'} ${reason}`
+    const retryAfter = reason === 'starting' ? { retryAfter: startingRetry } : {}
+    return { kind: 'refused', status, reason: said, why, ...retryAfter }
   }
   if (!route) return { kind: 'refused', status: 404, reason: 'nothing is served at this address' }
   return { ...admitted, kind: 'found', route }

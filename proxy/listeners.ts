@@ -21,7 +21,13 @@ export function httpServer(
 ): http.Server {
   if (certificate === null) return http.createServer(options)
   // Without a certificate that verifies a client is refused, as by configurable-http-proxy.
-  const server = https.createServer({ ...options, ...certificate.options, requestCert })
+  const { headersTimeout: handshakeTimeout = 20_000 } = options
+  const server = https.createServer({
+    ...options,
+    ...certificate.options,
+    requestCert,
+    ...(handshakeTimeout > 0 && { handshakeTimeout }),
+  })
   certificate.onChange((changed) => server.setSecureContext(changed))
   server.on('tlsClientError', (_error, socket) => void socket.destroy())
   return server

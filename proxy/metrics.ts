@@ -1,7 +1,9 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { readdirSync } from 'node:fs'
+import { processFamilies } from './process-metrics.ts'
 
 type Kind = 'counter' | 'gauge' | 'summary' | 'histogram'
+
+/** What a name is for, in the words of the text format. */
+export type MetricFamilies = Readonly<Record<string, readonly [kind: Kind, help: string]>>
 
 /** What is counted. The names of configurable-http-proxy 5.3, then ours. */
 const families = {
@@ -23,18 +25,35 @@ const families = {
   proxy_tombstones: ['gauge', 'tombstones in the table'],
   proxy_workers: ['gauge', 'processes that serve the public side'],
   proxy_certificate_days_left: ['gauge', 'days until a certificate ends, by side'],
-} as const satisfies Record<string, readonly [Kind, string]>
+} as const satisfies MetricFamilies
 
 export type MetricName = keyof typeof families
 
 /** Series that are there from the start: values of labels show up with their first count. */
 const unlabelled = Object.entries(families).flatMap(([name, [kind, help]]) => {
-  if (kind === 'summary') return [`${name}_sum`, `${name}_count`]
-  return kind === 'histogram' || help.includes(', by ') ? [] : [name]
+  return kind === 'summary' || kind === 'histogram' || help.includes(', by ') ? [] : [name]
 })
+
+const summaries = Object.entries(families).flatMap(([name, [kind]]) =>
+  kind === 'summary' ? [name] : [],
+)
 
 /** Upper bounds of the histogram's buckets, in seconds. */
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+
+/** The quantiles of a summary. */
+const quantiles = [0.01, 0.05, 0.5, 0.9, 0.95, 0.99, 0.999]
+
+/** Observations of a summary fall into steps of a tenth, from 0.1 microseconds on. */
+const firstStep = 1e-7
+const step = Math.log(1.1)
+
+/** A summary: how many observations fell into each step, their sum and their number. */
+interface Observed {
+  readonly steps: number[]
+  sum: number
+  count: number
+}
 
 /** Values by series, such as `requests_proxy{status="200"}`: those of several processes add up. */
 export type MetricSnapshot = Readonly<Record<string, number>>
@@ -45,6 +64,9 @@ export type MetricSnapshot = Readonly<Record<string, number>>
 export class Metrics {
   readonly #values = new Map<string, number>(unlabelled.map((series) => [series, 0]))
   readonly #durations = new Map<string, number[]>()
+  readonly #summaries = new Map<string, Observed>(
+    summaries.map((name) => [name, { steps: [], sum: 0, count: 0 }]),
+  )
 
   count(name: MetricName, label = '', by = 1): void {
     const series = label === '' ? name : `${name}{${label}}`
@@ -57,8 +79,13 @@ export class Metrics {
 
   /** Adds to a summary. */
   time(name: MetricName, milliseconds: number): void {
-    this.count(`${name}_sum` as MetricName, '', milliseconds / 1000)
-    this.count(`${name}_count` as MetricName)
+    const observed = this.#summaries.get(name)
+    if (!observed) return
+    const seconds = milliseconds / 1000
+    const at = seconds > firstStep ? Math.ceil(Math.log(seconds / firstStep) / step) : 0
+    observed.steps[at] = (observed.steps[at] ?? 0) + 1
+    observed.sum += seconds
+    observed.count += 1
   }
 
   /** Adds to the histogram of answers with that status. */
@@ -85,16 +112,39 @@ export class Metrics {
       result[`${name}_sum{${label}}`] = counts[buckets.length + 1] ?? 0
       result[`${name}_count{${label}}`] = total
     }
+    for (const [name, observed] of this.#summaries) {
+      for (const each of quantiles) {
+        result[`${name}{quantile="${each}"}`] = quantileOf(observed, each)
+      }
+      result[`${name}_sum`] = observed.sum
+      result[`${name}_count`] = observed.count
+    }
     return result
   }
 }
 
-/** The sum of what several processes have counted. */
+/** In seconds, a tenth too large at most. */
+function quantileOf({ steps, count }: Observed, quantile: number): number {
+  let left = quantile * count
+  for (const [at, each = 0] of steps.entries()) {
+    left -= each
+    if (each > 0 && left <= 0) return at === 0 ? 0 : firstStep * Math.exp(at * step)
+  }
+  return 0
+}
+
+/** Of these the largest value of all processes counts, of all others the sum. */
+const largest = /quantile=|^nodejs_eventloop_lag|^process_max_fds|^nodejs_version_info/
+
+/** What several processes have counted, in one; the first is the one that was started first. */
 export function addUp(snapshots: readonly MetricSnapshot[]): MetricSnapshot {
   const sum: Record<string, number> = {}
   for (const snapshot of snapshots) {
     for (const [series, value] of Object.entries(snapshot)) {
-      sum[series] = (sum[series] ?? 0) + value
+      const before = sum[series]
+      if (before === undefined) sum[series] = value
+      else if (largest.test(series)) sum[series] = Math.max(before, value)
+      else if (series !== 'process_start_time_seconds') sum[series] = before + value
     }
   }
   return sum
@@ -105,50 +155,21 @@ export function metricsText(snapshot: MetricSnapshot): string {
   const byFamily = new Map<string, string[]>()
   for (const [series, value] of Object.entries(snapshot)) {
     const name = familyOf(series)
-    byFamily.set(name, [...(byFamily.get(name) ?? []), `${series} ${value}`])
+    const lines = byFamily.get(name) ?? []
+    lines.push(`${series} ${value}`)
+    byFamily.set(name, lines)
   }
-  const own = Object.entries<readonly [Kind, string]>(families).flatMap(([name, [kind, help]]) => [
+  const lines = Object.entries<readonly [Kind, string]>(all).flatMap(([name, [kind, help]]) => [
     `# HELP ${name} ${help}`,
     `# TYPE ${name} ${kind}`,
     ...(byFamily.get(name) ?? []),
   ])
-  return `${[...own, ...processMetrics()].join('\n')}\n`
+  return `${lines.join('\n')}\n`
 }
+
+const all: MetricFamilies = { ...families, ...processFamilies }
 
 function familyOf(series: string): string {
   const [name = ''] = series.split('{')
-  return name in families ? name : name.replace(/_(?:sum|count|bucket)$/, '')
-}
-
-const loopDelay = monitorEventLoopDelay({ resolution: 20 })
-
-/** Of the process that answers, under the usual names. */
-function processMetrics(): string[] {
-  loopDelay.enable()
-  const { user, system } = process.cpuUsage()
-  const { rss, heapUsed, heapTotal, external } = process.memoryUsage()
-  const lag = Number.isNaN(loopDelay.mean) ? 0 : loopDelay.mean / 1e9
-  const gauges: [name: string, value: number, kind?: Kind][] = [
-    ['process_cpu_user_seconds_total', user / 1e6, 'counter'],
-    ['process_cpu_system_seconds_total', system / 1e6, 'counter'],
-    ['process_cpu_seconds_total', (user + system) / 1e6, 'counter'],
-    ['process_start_time_seconds', Math.round(Date.now() / 1000 - process.uptime())],
-    ['process_resident_memory_bytes', rss],
-    ['process_open_fds', openDescriptors()],
-    ['nodejs_eventloop_lag_seconds', lag],
-    ['nodejs_heap_size_total_bytes', heapTotal],
-    ['nodejs_heap_size_used_bytes', heapUsed],
-    ['nodejs_external_memory_bytes', external],
-  ]
-  return gauges
-    .flatMap(([name, value, kind = 'gauge']) => [`# TYPE ${name} ${kind}`, `${name} ${value}`])
-    .concat(`nodejs_version_info{version="${process.version}"} 1`)
-}
-
-function openDescriptors(): number {
-  try {
-    return readdirSync('/proc/self/fd').length
-  } catch {
-    return 0
-  }
+  return Object.hasOwn(all, name) ? name : name.replace(/_(?:sum|count|bucket)$/, '')
 }

@@ -51,6 +51,8 @@ class Pool implements TargetPool, ConnectionOwner {
   #idle: TargetConnection[] = []
   readonly #active = new Set<TargetConnection>()
   #isClosed = false
+  /** How the latest connection was made, with the session that came of it. */
+  #resumable: TargetTls = {}
 
   constructor(
     target: Target,
@@ -65,9 +67,9 @@ class Pool implements TargetPool, ConnectionOwner {
   }
 
   send(request: TargetRequest, events: TargetEvents): TargetExchange {
-    if (request.isUpgrade) return this.#connect(true).send(request, events)
+    if (request.isUpgrade) return this.#connect().send(request, events)
     if (this.#active.size >= maxActive) return refuse(events)
-    const connection = this.#takeIdle() ?? this.#connect(false)
+    const connection = this.#takeIdle() ?? this.#connect()
     this.#active.add(connection)
     return connection.send(request, events)
   }
@@ -98,6 +100,10 @@ class Pool implements TargetPool, ConnectionOwner {
     if (at >= 0) this.#idle.splice(at, 1)
   }
 
+  learned(tls: TargetTls): void {
+    this.#resumable = tls
+  }
+
   #takeIdle(): TargetConnection | null {
     const connection = this.#idle.pop()
     if (!connection) return null
@@ -109,10 +115,13 @@ class Pool implements TargetPool, ConnectionOwner {
     return null
   }
 
-  #connect(isUpgrade: boolean): TargetConnection {
+  #connect(): TargetConnection {
     const target = this.#target
-    const tls = target.secure ? this.#tls() : {}
-    return new TargetConnection({ target, tls, timeouts: this.#timeouts, owner: this }, isUpgrade)
+    const now = target.secure ? this.#tls() : {}
+    // A session holds what was found of the target's certificate by the rules of then.
+    const tls =
+      now.secureContext === this.#resumable.secureContext ? { ...this.#resumable, ...now } : now
+    return new TargetConnection({ target, tls, timeouts: this.#timeouts, owner: this })
   }
 }
 

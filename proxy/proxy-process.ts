@@ -1,5 +1,6 @@
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { HubError } from 'portico/errors'
 import {
   type Command,
@@ -17,7 +18,7 @@ import { portOwner, whyTaken } from './port-owner.ts'
 export interface ProxyProgram {
   /** Program and the arguments that lead to it. */
   readonly command: Command
-  /** Flags, compared with those of the last run: a change takes effect by a new process. */
+  /** Flags; a change of command or flags since the last run takes effect by a new process. */
   readonly flags: readonly string[]
   /** Added to the context's environment. Holds the token. */
   readonly env: Readonly<Record<string, string>>
@@ -60,7 +61,8 @@ export class ProxyProcess {
     if (saved === null) return false
     const found = adopt(saved.identity)
     if (!found.isRunning()) return false
-    const hasOurFlags = JSON.stringify(saved.flags) === JSON.stringify(this.#program.flags)
+    const { command, flags } = this.#program
+    const hasOurFlags = isDeepStrictEqual([saved.command, saved.flags], [command, flags])
     if (hasOurFlags && (await this.#answers(answerWithin))) {
       this.#supervised = found
       this.#context.log.info(`found the proxy of the last run (pid ${saved.identity.pid})`)
@@ -87,7 +89,7 @@ export class ProxyProcess {
       env: { ...this.#context.env, ...env },
       logFile,
       signal,
-      save: (identity) => this.#context.save({ identity: { ...identity }, flags }),
+      save: (identity) => this.#context.save({ identity: { ...identity }, command, flags }),
     })
     try {
       await this.#untilReady(supervised, signal)
@@ -133,14 +135,15 @@ export class ProxyProcess {
 
 interface Saved {
   readonly identity: NonNullable<ReturnType<typeof parseIdentity>>
+  readonly command: unknown
   readonly flags: unknown
 }
 
 function readSaved(saved: unknown): Saved | null {
   if (typeof saved !== 'object' || saved === null) return null
-  const { identity: json, flags } = saved as Record<string, unknown>
+  const { identity: json, command, flags } = saved as Record<string, unknown>
   const identity = parseIdentity(json)
-  return identity && { identity, flags }
+  return identity && { identity, command, flags }
 }
 
 async function assertFree(url: URL): Promise<void> {

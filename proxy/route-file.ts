@@ -26,7 +26,9 @@ const slack = 1_000
 
 /**
  * Keeps the table in a file: lines of `[path, data]`, of which the last one counts, and `[path, null]`
- * for what was deleted. A line that broke off with the program is passed over.
+ * for what was deleted. A line that broke off with the program is passed over. An orderly end adds the
+ * last activity (milliseconds since the epoch); after a sudden one nobody knows it, and a route counts
+ * as used now rather than as idle for too long.
  */
 export class RouteFile {
   readonly #path: string
@@ -52,9 +54,11 @@ export class RouteFile {
   static async open(path: string, routes: Routes, log: Log): Promise<RouteFile> {
     const file = new RouteFile(path, routes, log)
     try {
-      const table = parseLines(await readText(path))
+      const kept = parseLines(await readText(path))
+      const table = kept.map(([each, data]) => [each, data] as const)
       const kind = 'replace'
       if (table.length > 0) routes.apply({ kind, table, onlyJupyterHub: false })
+      for (const [each, , at] of kept) if (at !== null) routes.get(each)?.resumeActivity(at)
       await file.#rewrite()
       log.info(`${routes.size} routes from ${path}`)
     } catch (error) {
@@ -70,8 +74,12 @@ export class RouteFile {
     return this.#flush()
   }
 
+  /** The activity of now goes with the table. */
   async close(): Promise<void> {
     await this.#writing
+    await this.#rewrite((path) => this.#routes.get(path)?.lastActivity).catch((error: Error) => {
+      this.#log.error(`the activity of routes is not kept: ${error.message}`)
+    })
     await this.#handle?.close()
     this.#handle = null
   }
@@ -103,14 +111,14 @@ export class RouteFile {
     this.#lines += lines.length
   }
 
-  async #rewrite(): Promise<void> {
+  async #rewrite(activity: (path: string) => number | undefined = () => undefined): Promise<void> {
     const change = this.#routes.toChange()
     const table = change.kind === 'replace' ? change.table : []
     this.#pending = []
     this.#mustRewrite = false
     const next = `${this.#path}.new`
     const handle = await open(next, 'w', 0o600)
-    await handle.writeFile(table.map(([path, data]) => line(path, data)).join(''))
+    await handle.writeFile(table.map(([path, data]) => line(path, data, activity(path))).join(''))
     await rename(next, this.#path)
     await this.#handle?.close()
     this.#handle = handle
@@ -118,8 +126,8 @@ export class RouteFile {
   }
 }
 
-function line(path: string, data: JsonObject | null): string {
-  return `${JSON.stringify([path, data])}\n`
+function line(path: string, data: JsonObject | null, at?: number): string {
+  return `${JSON.stringify(at === undefined ? [path, data] : [path, data, at])}\n`
 }
 
 async function readText(path: string): Promise<string> {
@@ -129,26 +137,32 @@ async function readText(path: string): Promise<string> {
   })
 }
 
-function parseLines(text: string): [path: string, data: JsonObject][] {
+type Kept = readonly [path: string, data: JsonObject, at: number | null]
+
+function parseLines(text: string): Kept[] {
   const lines = text.split('\n')
   const rest = lines.pop()
-  const table = new Map<string, JsonObject>()
+  const table = new Map<string, Kept>()
   for (const [i, each] of [...lines, ...(rest ? [rest] : [])].entries()) {
     const entry = parseLine(each)
     if (entry === null && i < lines.length) throw new Error(`line ${i + 1} is no route`)
     if (entry === null) continue
-    if (entry[1] === null) table.delete(entry[0])
-    else table.set(entry[0], entry[1])
+    const [path, data, at] = entry
+    if (data === null) table.delete(path)
+    else table.set(path, [path, data, at])
   }
-  return [...table]
+  return [...table.values()]
 }
 
-function parseLine(text: string): [path: string, data: JsonObject | null] | null {
+function parseLine(
+  text: string,
+): [path: string, data: JsonObject | null, at: number | null] | null {
   try {
-    const [path, data] = JSON.parse(text) as [unknown, unknown]
+    const [path, data, at] = JSON.parse(text) as unknown[]
+    const known = typeof at === 'number' && at <= Date.now() ? at : null
     if (typeof path !== 'string' || asRouteKey(path) !== path) return null
-    if (data === null) return [path, null]
-    return typeof readEntry(path, data) === 'string' ? null : [path, data as JsonObject]
+    if (data === null) return [path, null, null]
+    return typeof readEntry(path, data) === 'string' ? null : [path, data as JsonObject, known]
   } catch {
     return null
   }

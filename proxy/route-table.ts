@@ -1,5 +1,6 @@
 interface Node<Value> {
-  readonly children: Map<string, Node<Value>>
+  /** Most nodes are leaves: they have no map of their own. */
+  children: Map<string, Node<Value>> | null
   entry: Entry<Value> | null
 }
 
@@ -11,8 +12,8 @@ interface Entry<Value> {
 /**
  * Finds the value with the longest registered prefix of a path, segment by segment: `/user/al` does
  * not match `/user/alice`. Paths are decoded, begin with `/` and do not end with it, but for `/`
- * itself, which matches everything. The cost of every call but `replaceAll` and `entries` grows with
- * the depth of the path only, never with the number of routes.
+ * itself, which matches everything. The cost of every call but `entries` grows with the depth of the
+ * path only, never with the number of routes.
  */
 export class RouteTable<Value> {
   #root: Node<Value> = emptyNode()
@@ -35,7 +36,7 @@ export class RouteTable<Value> {
     let node: Node<Value> | undefined = this.#root
     let best = node.entry
     for (const segment of segments) {
-      node = node.children.get(segment)
+      node = node.children?.get(segment)
       if (node === undefined) break
       best = node.entry ?? best
     }
@@ -50,8 +51,9 @@ export class RouteTable<Value> {
   set(path: string, value: Value): Value | undefined {
     const previous = this.#byPath.get(path)
     const segments = segmentsOf(path)
-    if (!this.#byPath.has(path)) this.#count(segments.length, 1)
+    const { size } = this.#byPath
     this.#byPath.set(path, value)
+    if (this.#byPath.size > size) this.#count(segments.length, 1)
     let node = this.#root
     for (const segment of segments) node = childOf(node, segment)
     node.entry = { path, value }
@@ -68,10 +70,11 @@ export class RouteTable<Value> {
     return value
   }
 
-  /** Puts the whole table in the place of the old one. No lookup ever sees a mixture. */
-  replaceAll(entries: Iterable<readonly [path: string, value: Value]>): void {
-    const next = new RouteTable<Value>()
-    for (const [path, value] of entries) next.set(path, value)
+  /**
+   * Takes over all that `next` holds, in the place of what was there. No lookup ever sees a mixture.
+   * `next` must not be used any more.
+   */
+  become(next: RouteTable<Value>): void {
     this.#root = next.#root
     this.#byPath = next.#byPath
     this.#depths = next.#depths
@@ -84,18 +87,22 @@ export class RouteTable<Value> {
 
   #count(depth: number, change: number): void {
     const count = (this.#depths.get(depth) ?? 0) + change
-    if (count === 0) this.#depths.delete(depth)
-    else this.#depths.set(depth, count)
+    this.#depths.set(depth, count)
+    if (count > 0) return void (this.#depth = Math.max(this.#depth, depth))
+    this.#depths.delete(depth)
     this.#depth = Math.max(0, ...this.#depths.keys())
   }
 }
 
 function emptyNode<Value>(): Node<Value> {
-  return { children: new Map(), entry: null }
+  return { children: null, entry: null }
 }
 
 function childOf<Value>(node: Node<Value>, segment: string): Node<Value> {
-  const child = node.children.get(segment) ?? emptyNode<Value>()
+  const known = node.children?.get(segment)
+  if (known !== undefined) return known
+  const child = emptyNode<Value>()
+  node.children ??= new Map()
   node.children.set(segment, child)
   return child
 }
@@ -107,10 +114,12 @@ function prune<Value>(node: Node<Value>, segments: readonly string[]): void {
     node.entry = null
     return
   }
-  const child = node.children.get(segment)
+  const child = node.children?.get(segment)
   if (child === undefined) return
   prune(child, rest)
-  if (child.entry === null && child.children.size === 0) node.children.delete(segment)
+  if (child.entry !== null || child.children !== null) return
+  node.children?.delete(segment)
+  if (node.children?.size === 0) node.children = null
 }
 
 function segmentsOf(path: string): readonly string[] {

@@ -1,4 +1,5 @@
 import { RouteTable } from './route-table.ts'
+import { inSlices } from './slices.ts'
 import { type Target, parseTarget } from './target.ts'
 import type { TargetClient, TargetPool } from './target-client.ts'
 import { type Tombstone, Tombstones, readTombstone } from './tombstones.ts'
@@ -14,6 +15,9 @@ export interface RouteData {
   readonly target: Target
   readonly data: JsonObject
 }
+
+/** What a path has, checked. */
+export type Entry = RouteData | Tombstone
 
 interface Activity {
   /** Milliseconds since the epoch. */
@@ -69,6 +73,11 @@ export class Route {
     if (at > this.#activity.at) this.#activity.at = at
   }
 
+  /** Takes up what is known from before a restart, earlier than anything since. */
+  resumeActivity(at: number): void {
+    this.#activity.at = at
+  }
+
   /** Ends idle connections. Exchanges under way go on to their end. */
   close(): void {
     this.#isClosed = true
@@ -108,9 +117,15 @@ export class Routes {
   readonly #client: TargetClient
   /** False until the first route or table was set: then nobody can say yet where a request belongs. */
   #hasTable = false
+  #replacing: Promise<void> | null = null
 
   constructor(client: TargetClient) {
     this.#client = client
+  }
+
+  /** While a table is being built: resolves when everybody has it. No change may be made before. */
+  get replacing(): Promise<void> | null {
+    return this.#replacing
   }
 
   get hasTable(): boolean {
@@ -146,11 +161,58 @@ export class Routes {
 
   /** The change must have been checked by `readEntry`. False when it deletes what is not there. */
   apply(change: RouteChange): boolean {
-    if (change.kind === 'delete') return this.#delete(change.path)
-    if (change.kind === 'set') this.#set(change.path, change.data)
-    else this.#replaceAll(change.table, change.onlyJupyterHub)
-    this.#hasTable = true
+    if (change.kind === 'delete') return this.delete(change.path)
+    if (change.kind === 'set') {
+      const entry = readEntry(change.path, change.data)
+      if (typeof entry !== 'string') this.set(change.path, entry)
+    } else for (const _ of this.#replaceAll(checked(change.table), change.onlyJupyterHub));
     return true
+  }
+
+  set(path: string, entry: Entry): void {
+    const previous = this.#table.get(path)
+    if ('status' in entry) {
+      this.#table.delete(path)
+      this.#tombstones.set(entry)
+    } else {
+      const route = new Route(path, entry, this.#client, previous)
+      route.touch()
+      this.#table.set(path, route)
+      this.#tombstones.delete(path)
+    }
+    this.#hasTable = true
+    previous?.close()
+  }
+
+  /** False when there is neither a route nor a tombstone. */
+  delete(path: string): boolean {
+    const route = this.#table.delete(path)
+    route?.close()
+    return this.#tombstones.delete(path) || route !== undefined
+  }
+
+  /**
+   * Puts a whole table in the place of the old one: at a stroke, but not before it is built, while
+   * traffic goes on. Other changes wait until `published`, which is called then, has resolved. Tables
+   * replace each other in the order of the calls.
+   */
+  async replace(
+    table: Iterable<readonly [string, Entry]>,
+    onlyJupyterHub: boolean,
+    published: () => Promise<void> | undefined = () => undefined,
+  ): Promise<void> {
+    while (this.#replacing) await this.#replacing
+    const building = inSlices(this.#replaceAll(table, onlyJupyterHub))
+    this.#replacing = building.then(published).finally(() => {
+      this.#replacing = null
+    })
+    await this.#replacing
+  }
+
+  /** Applies a change as `apply` does, a table in slices as `replace` does. */
+  async take(change: RouteChange): Promise<void> {
+    if (change.kind === 'replace') await this.replace(checked(change.table), change.onlyJupyterHub)
+    else this.apply(change)
   }
 
   /** The table as one change. */
@@ -165,58 +227,64 @@ export class Routes {
     for (const [, route] of this.#table.entries()) route.close()
   }
 
-  #set(path: string, body: JsonObject): void {
-    const entry = readEntry(path, body)
-    if (typeof entry === 'string') return
-    const previous = this.#table.get(path)
-    if ('status' in entry) {
-      this.#table.delete(path)
-      this.#tombstones.set(entry)
-    } else {
-      const route = new Route(path, entry, this.#client, previous)
-      route.touch()
-      this.#table.set(path, route)
-      this.#tombstones.delete(path)
-    }
-    previous?.close()
-  }
-
-  #delete(path: string): boolean {
-    const route = this.#table.delete(path)
-    route?.close()
-    return this.#tombstones.delete(path) || route !== undefined
-  }
-
-  /** A path that keeps its target keeps its last activity. */
-  #replaceAll(
-    table: readonly (readonly [path: string, data: JsonObject])[],
+  /** In steps, of which one puts the new table into force. A path that keeps its target keeps its last activity. */
+  *#replaceAll(
+    table: Iterable<readonly [path: string, entry: Entry]>,
     onlyJupyterHub: boolean,
-  ): void {
-    const old = new Map(this.#table.entries())
-    const next = new Map<string, Route>()
+  ): Generator<void> {
+    const old = new RouteTable<Route>()
+    const next = new RouteTable<Route>()
+    const graves: Tombstone[] = []
     if (onlyJupyterHub) {
-      for (const [path, route] of old) if (!route.isOfJupyterHub) next.set(path, route)
-    } else this.#tombstones.clear()
-    for (const [path, data] of table) {
-      const entry = readEntry(path, data)
-      if (typeof entry === 'string') continue
-      if ('status' in entry) this.#tombstones.set(entry)
-      else next.set(path, this.#successor(old.get(path), path, entry))
+      for (const [path, route] of this.#table.entries()) {
+        if (!route.isOfJupyterHub) next.set(path, route)
+        yield
+      }
     }
-    this.#table.replaceAll(next)
-    if (this.#tombstones.size > 0) for (const path of next.keys()) this.#tombstones.delete(path)
-    for (const [path, route] of old) if (next.get(path) !== route) route.close()
+    for (const [path, entry] of table) {
+      if ('status' in entry) graves.push(entry)
+      else next.set(path, this.#successor(path, entry))
+      yield
+    }
+    old.become(this.#table)
+    this.#table.become(next)
+    this.#hasTable = true
+    if (!onlyJupyterHub) this.#tombstones.clear()
+    for (const grave of graves) this.#tombstones.set(grave)
+    yield* this.#clearAway(old)
   }
 
-  #successor(previous: Route | undefined, path: string, data: RouteData): Route {
+  /** Until then a route stands before the tombstone of its path. */
+  *#clearAway(old: RouteTable<Route>): Generator<void> {
+    for (const [path] of this.#tombstones.all()) {
+      if (this.#table.get(path)) this.#tombstones.delete(path)
+      yield
+    }
+    for (const [path, route] of old.entries()) {
+      if (this.#table.get(path) !== route) route.close()
+      yield
+    }
+  }
+
+  #successor(path: string, data: RouteData): Route {
+    const previous = this.#table.get(path)
     const route = new Route(path, data, this.#client, previous)
     if (previous?.target.url !== data.target.url) route.touch()
     return route
   }
 }
 
+function* checked(
+  table: Iterable<readonly [path: string, data: JsonObject]>,
+): Generator<[path: string, entry: Entry]> {
+  for (const [path, data] of table) {
+    const entry = readEntry(path, data)
+    if (typeof entry !== 'string') yield [path, entry]
+  }
+}
+
 /** Checks what was sent for a path: a route or a tombstone, or a sentence that says what is wrong. */
-export function readEntry(path: string, body: unknown): RouteData | Tombstone | string {
+export function readEntry(path: string, body: unknown): Entry | string {
   return readTombstone(path, body) ?? readRouteData(body)
 }
 
@@ -238,7 +306,15 @@ export function asRouteKey(path: string): string | null {
   const key = path.endsWith('/') ? path.slice(0, -1) : path
   if (!key.startsWith('/') || key.includes('//') || key.endsWith('/') || key.includes('\0'))
     return null
-  return key.split('/', maxDepth + 2).length > maxDepth + 1 ? null : key
+  return isDeeper(key, maxDepth) ? null : key
+}
+
+function isDeeper(key: string, depth: number): boolean {
+  for (let at = key.indexOf('/'); at >= 0; at = key.indexOf('/', at + 1)) {
+    if (depth === 0) return true
+    depth -= 1
+  }
+  return false
 }
 
 /** Returns a sentence that says what is wrong, or the route's data. */

@@ -40,8 +40,7 @@ export interface RunningProxy {
 }
 
 const maxHeadBytes = 64 * 1024
-const headersTimeout = 20_000
-const checkingInterval = 5_000
+const longestChecking = 5_000
 const keepAliveProbe = 30_000
 const connectTimeout = 15_000
 /** Jupyter servers answer a handshake only once the kernel does, for which they wait 60 s. */
@@ -65,7 +64,7 @@ export async function startProxy(
     routes,
     metrics,
     certificates,
-    published: async (change) => file?.append(change),
+    published: (change) => file?.append(change),
     gather: async () => [],
     log,
   })
@@ -163,13 +162,16 @@ export class Front {
   }
 
   #createServer(certificate: Certificate | null): http.Server {
-    const { timeout, keepAliveTimeout, publicTls } = this.#settings
+    const { timeout, keepAliveTimeout, headerTimeout, publicTls } = this.#settings
     const options: http.ServerOptions = {
       maxHeaderSize: maxHeadBytes,
-      headersTimeout,
+      headersTimeout: headerTimeout,
       requestTimeout: 0,
       keepAliveTimeout,
-      connectionsCheckingInterval: checkingInterval,
+      connectionsCheckingInterval: Math.min(
+        longestChecking,
+        Math.ceil(headerTimeout / 4) || Infinity,
+      ),
       keepAlive: true,
       keepAliveInitialDelay: keepAliveProbe,
       noDelay: true,
@@ -192,7 +194,7 @@ export class Front {
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
     if (request.url === '/_chp_healthz') return answerHealthy(response)
-    const visit = this.#traffic.begin(request)
+    const visit = this.#traffic.begin(request, 'requests_web')
     const found = this.#enter(request)
     this.#count(request, response, () => {
       if (found.kind === 'found') found.leave?.()
@@ -209,6 +211,7 @@ export class Front {
       response,
       route,
       head: this.#headFor(request, found, false),
+      uploadTimeout: this.#settings.uploadTimeout,
       ...(this.#rewritesLocation && {
         rewrite: (headers: string[], status: number) =>
           rewriteLocation(headers, status, route.target.host, request.headers.host, this.#settings),
@@ -221,7 +224,7 @@ export class Front {
     // What follows an unanswered request on the same connection cannot take that connection over.
     if ((this.#unanswered.get(socket)?.count ?? 0) > 0) return void socket.destroy()
     if (!isWebSocketHandshake(request)) return serveAsPlain(this.server, request, socket, early)
-    const visit = this.#traffic.begin(request)
+    const visit = this.#traffic.begin(request, 'requests_ws')
     const found = this.#enter(request)
     let status = 101
     const refuse = (refused: Refused) => {
@@ -245,6 +248,7 @@ export class Front {
       early,
       route: found.route,
       head: this.#headFor(request, found, true),
+      silence: this.#settings.webSocketTimeout,
       failed: (failure) => refuse(this.#blame(found, failure)),
     })
   }

@@ -41,6 +41,12 @@ export interface ProxySettings {
   /** How long a target may be silent while it serves. */
   readonly proxyTimeout: number
   readonly keepAliveTimeout: number
+  /** How long a client may take for the head of a request, and for its TLS handshake. */
+  readonly headerTimeout: number
+  /** How long a client may be silent within the body of its request. */
+  readonly uploadTimeout: number
+  /** How long an open WebSocket may be silent, both ways. */
+  readonly webSocketTimeout: number
   /** How long requests under way may go on when the proxy ends. */
   readonly drainTimeout: number
   readonly limits: Limits

@@ -38,9 +38,22 @@ export interface TargetEvents {
   broken(): void
   /** After a `write` that was false: the target takes more. */
   drained(): void
-  /** The target has answered 101. The socket now belongs to the callee; `first` came with the answer. */
-  upgraded(answer: TargetAnswer, socket: Duplex, first: Buffer): void
+  /** The target has answered 101. */
+  upgraded(answer: TargetAnswer, tunnel: Tunnel): void
   failed(failure: TargetFailure): void
+}
+
+/** A connection that has left HTTP behind. It belongs to whom it was told. */
+export interface Tunnel {
+  /** For everything but reading: it has no `data` of its own. */
+  readonly socket: Duplex
+  /** What came with the answer, overwritten like every piece. */
+  readonly first: Buffer
+  /**
+   * Has each piece that arrives from now on told to `take`. To be called at once. A piece is
+   * overwritten after the call: copy what is kept.
+   */
+  read(take: (piece: Buffer) => void): void
 }
 
 /** Why there is no answer. */

@@ -1,4 +1,4 @@
-import { type NetConnectOpts, type Socket, connect, isIP } from 'node:net'
+import { type NetConnectOpts, type OnReadOpts, type Socket, connect, isIP } from 'node:net'
 import { type ConnectionOptions, type SecureContext, connect as connectTls } from 'node:tls'
 import { AnswerParser, type AnswerSink } from './answer-parser.ts'
 import { InvalidMessage } from './head-reader.ts'
@@ -26,6 +26,8 @@ export interface TargetTls {
   readonly secureContext?: SecureContext
   /** False accepts any certificate. Default: true. */
   readonly rejectUnauthorized?: boolean
+  /** Of an earlier connection to the same target: saves both sides most of the handshake. */
+  readonly session?: Buffer
 }
 
 /** Whom a connection tells what becomes of it. */
@@ -34,6 +36,8 @@ export interface ConnectionOwner {
   released(connection: TargetConnection): void
   /** It carries nothing any more. Called once, also after `released`. */
   gone(connection: TargetConnection): void
+  /** How the connection was made, with a session that the next one may resume. */
+  learned(tls: TargetTls): void
 }
 
 export interface ConnectionPlan {
@@ -51,6 +55,11 @@ const keepAliveProbe = 30_000
  */
 const readBuffer = Buffer.allocUnsafeSlow(256 * 1024)
 
+/** Who takes what a socket reads. The socket knows nobody else, so that whom it was handed over by can go. */
+interface Reader {
+  take: (chunk: Buffer) => void
+}
+
 /** One connection to a target. Carries one exchange after the other, never two. */
 export class TargetConnection implements AnswerSink {
   /** Milliseconds of the monotonic clock, set by the owner while nothing is carried. */
@@ -64,18 +73,23 @@ export class TargetConnection implements AnswerSink {
   /** Milliseconds of silence that end the exchange; 0 for any. */
   #limit = 0
   #hasServed = false
+  readonly #reader: Reader
   #isGone = false
 
-  /** Connects. An upgrade's socket can be handed over, others read into the shared buffer. */
-  constructor(plan: ConnectionPlan, isUpgrade: boolean) {
+  /** Connects. */
+  constructor(plan: ConnectionPlan) {
     this.#plan = plan
     const { target, tls, timeouts } = plan
+    this.#reader = { take: (chunk) => this.#read(chunk) }
     this.#socket = target.secure
       ? connectTls(tlsOptions(target, tls))
-      : connect(isUpgrade ? plainOptions(target) : { ...plainOptions(target), ...this.#onRead() })
+      : connect({ ...plainOptions(target), onread: readInto(this.#reader) })
     const socket = this.#socket
-    if (target.secure) socket.setNoDelay(true).setKeepAlive(true, keepAliveProbe)
-    if (target.secure || isUpgrade) socket.on('data', this.#read)
+    if (target.secure) {
+      socket.once('session', (session: Buffer) => plan.owner.learned({ ...tls, session }))
+      socket.setNoDelay(true).setKeepAlive(true, keepAliveProbe)
+      socket.on('data', tellTo(this.#reader))
+    }
     socket.on('error', this.#lost)
     socket.on('end', this.#ended)
     socket.on('close', this.#lost)
@@ -141,11 +155,13 @@ export class TargetConnection implements AnswerSink {
     const exchange = this.#exchange
     if (!exchange) return
     const socket = this.#socket
+    const reader = this.#reader
     this.#leave()
     socket.setTimeout(0)
-    socket.off('data', this.#read).off('end', this.#ended).off('close', this.#lost)
+    socket.off('end', this.#ended).off('close', this.#lost)
     socket.off('drain', this.#drained).off('timeout', this.#timedOut)
-    exchange.events.upgraded(answer, socket, first)
+    const read = (take: (piece: Buffer) => void) => void (reader.take = take)
+    exchange.events.upgraded(answer, { socket, first, read })
     // An open WebSocket holds nothing of its handshake.
     socket.off('error', this.#lost)
   }
@@ -166,7 +182,7 @@ export class TargetConnection implements AnswerSink {
     if (this.#exchange === exchange) this.destroy()
   }
 
-  readonly #read = (chunk: Buffer): void => {
+  #read(chunk: Buffer): void {
     // Nobody has asked for anything: whatever it is, it must not become the next answer.
     if (this.#exchange === null) return this.destroy()
     this.#exchange.isHeard = true
@@ -220,14 +236,6 @@ export class TargetConnection implements AnswerSink {
     if (this.#isGone) return
     this.#isGone = true
     this.#plan.owner.gone(this)
-  }
-
-  #onRead() {
-    const callback = (length: number, buffer: Uint8Array): boolean => {
-      this.#read((buffer as Buffer).subarray(0, length))
-      return true
-    }
-    return { onread: { buffer: readBuffer, callback } }
   }
 
   /** Only while the connection is made: the timer never outlives it. */
@@ -318,6 +326,18 @@ class Exchange implements TargetExchange {
     const failure: TargetFailure = { error, onReusedConnection, isInvalidAnswer }
     this.events.failed(failure)
   }
+}
+
+function readInto(reader: Reader): OnReadOpts {
+  const callback = (length: number): boolean => {
+    reader.take(readBuffer.subarray(0, length))
+    return true
+  }
+  return { buffer: readBuffer, callback }
+}
+
+function tellTo(reader: Reader): (chunk: Buffer) => void {
+  return (chunk) => reader.take(chunk)
 }
 
 function headOf({ method, path, headers }: TargetRequest): string {

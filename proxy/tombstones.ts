@@ -51,7 +51,7 @@ export class Tombstones {
   }
 
   clear(): void {
-    this.#table.replaceAll([])
+    this.#table.become(new RouteTable())
   }
 }
 

@@ -31,15 +31,15 @@ export class Traffic {
   }
 
   /** Null when nobody asks. */
-  begin(request: IncomingMessage): Visit | null {
+  begin(request: IncomingMessage, kind: 'requests_web' | 'requests_ws'): Visit | null {
     if (!this.#metrics && !this.#accessLog) return null
+    this.#metrics?.count(kind)
     return { startedAt: performance.now(), bytesBefore: request.socket.bytesWritten }
   }
 
   end(visit: Visit, request: IncomingMessage, ending: Ending): void {
     const milliseconds = performance.now() - visit.startedAt
     const { client, status, route, isWebSocket } = ending
-    this.#metrics?.count(isWebSocket ? 'requests_ws' : 'requests_web')
     this.#metrics?.count('requests_proxy', `status="${status}"`)
     if (!isWebSocket) this.#metrics?.duration(status, milliseconds)
     // Noting it is one assignment here: too short to be measured.

@@ -10,6 +10,7 @@ import type {
   TargetExchange,
   TargetFailure,
   TargetRequest,
+  Tunnel,
 } from './target-client.ts'
 
 /** One WebSocket handshake of a client (RFC 6455 4). */
@@ -20,6 +21,8 @@ export interface UpgradeForwarding {
   readonly early: Buffer
   readonly route: Route
   readonly head: TargetRequest
+  /** How long the open WebSocket may be silent both ways, in milliseconds; 0 for ever. */
+  readonly silence: number
   /** Called at most once, before anything was sent to the client: the callee answers and ends the socket. */
   readonly failed: (failure: TargetFailure) => void
 }
@@ -80,9 +83,11 @@ class ForwardedUpgrade implements TargetEvents {
     this.#exchange = route.pool.send(head, this)
   }
 
-  upgraded(answer: TargetAnswer, target: Duplex, first: Buffer): void {
-    const { socket, route } = this.#forwarding
+  upgraded(answer: TargetAnswer, tunnel: Tunnel): void {
+    const { socket, route, silence } = this.#forwarding
+    const { socket: target, first } = tunnel
     this.#release()
+    if (silence > 0 && socket instanceof Socket) socket.setTimeout(silence, () => socket.destroy())
     target.on('error', ignore)
     keepAlive(target)
     const relayed = relayedHeaders(answer.headers, answer.status)
@@ -90,7 +95,7 @@ class ForwardedUpgrade implements TargetEvents {
     socket.write(first.length > 0 ? Buffer.concat([head, first]) : head)
     for (const chunk of this.#early) target.write(chunk)
     if (this.#earlyBytes > 0) route.touch()
-    splice(socket, target, route)
+    splice(socket, tunnel, route)
   }
 
   informed(): void {}
@@ -139,13 +144,14 @@ class ForwardedUpgrade implements TargetEvents {
 }
 
 /** Passes everything on both ways until one side ends; then the other does. Errors are told by `close`. */
-function splice(client: Duplex, target: Duplex, route: Route): void {
+function splice(client: Duplex, tunnel: Tunnel, route: Route): void {
+  const target = tunnel.socket
   client.on('data', (chunk: Buffer) => {
     route.touch()
     if (!target.write(chunk)) client.pause()
   })
-  target.on('data', (chunk: Buffer) => {
-    if (!client.write(chunk)) target.pause()
+  tunnel.read((piece) => {
+    if (!client.write(Buffer.from(piece))) target.pause()
   })
   endTogether(client, target)
   endTogether(target, client)

@@ -6,6 +6,7 @@ import { type Address, CannotListen } from './listeners.ts'
 import type { Log } from './log.ts'
 import { type MetricSnapshot, Metrics } from './metrics.ts'
 import type { RouteChange, Routes } from './routes.ts'
+import { ProcessMetrics } from './process-metrics.ts'
 import { openRouteFile } from './route-file.ts'
 import { Front, type RunningProxy } from './server.ts'
 import type { ProxySettings } from './settings.ts'
@@ -32,8 +33,9 @@ interface Report {
   readonly metrics: MetricSnapshot
 }
 
-/** A worker that has not answered for so long is ended and replaced. */
+/** A worker that has not answered for so long is ended and replaced. A table takes its time besides, for each route. */
 const answerWithin = 5_000
+const answerWithinPerRoute = 0.2
 const longestPause = 5_000
 const settledAfter = 10_000
 
@@ -71,6 +73,7 @@ export async function startWorkers(settings: ProxySettings, log: Log): Promise<R
     }
     const close = async (grace: number) => {
       watching.abort()
+      if (file) await crew.gather()
       await Promise.all([crew.close(grace), control.close(grace)])
       await file?.close()
     }
@@ -96,10 +99,12 @@ export async function runWorker(
   for (const certificate of front.certificates) certificate.watch(watching.signal)
   const tell = (news: News) => void worker.send(news)
   let reportedAt = 0
-  const report = (): Report => {
+  const own = settings.metricsBind && new ProcessMetrics()
+  const report = async (): Promise<Report> => {
     const since = reportedAt
     reportedAt = Date.now()
-    return { activity: activitySince(front.routes, since), metrics: metrics.snapshot() }
+    const activity = activitySince(front.routes, since)
+    return { activity, metrics: { ...metrics.snapshot(), ...(await own?.snapshot()) } }
   }
   const begin = async ({ table, hasTable }: Order & { kind: 'begin' }) => {
     if (hasTable) front.routes.apply(table)
@@ -112,10 +117,9 @@ export async function runWorker(
       if (order.kind === 'begin') {
         begin(order).catch((error: Error) => tell({ kind: 'failed', message: error.message }))
       } else if (order.kind === 'change') {
-        front.routes.apply(order.change)
-        tell({ kind: 'done', id: order.id })
+        void front.routes.take(order.change).then(() => tell({ kind: 'done', id: order.id }))
       } else if (order.kind === 'report') {
-        tell({ kind: 'done', id: order.id, report: report() })
+        void report().then((given) => tell({ kind: 'done', id: order.id, report: given }))
       } else if (order.kind === 'reload') {
         for (const certificate of front.certificates) certificate.refresh()
         accessLog?.reopen()
@@ -211,7 +215,7 @@ class Crew {
       const timer = setTimeout(() => {
         this.#log.error(`worker ${worker.process.pid} does not answer: it is replaced`)
         worker.process.kill('SIGKILL')
-      }, answerWithin)
+      }, patienceWith(order))
       this.#waiting.set(key, (report) => {
         clearTimeout(timer)
         this.#waiting.delete(key)
@@ -263,6 +267,11 @@ class Crew {
       this.#startOne().catch((error: Error) => this.#log.error(error.message))
     })
   }
+}
+
+function patienceWith(order: Order): number {
+  const isTable = order.kind === 'change' && order.change.kind === 'replace'
+  return isTable ? answerWithin + order.change.table.length * answerWithinPerRoute : answerWithin
 }
 
 /** A worker that is gone has no use for it. */

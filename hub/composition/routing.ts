@@ -30,6 +30,7 @@ export async function createRouting(deps: {
   const proxy = driver.create(options, {
     bindUrl: config.hub.bindUrl,
     errorTarget: `${urls.connectOrigin}${urls.hubPrefix}error`,
+    stoppedStatus: config.hub.useLegacyStoppedServerStatusCode ? 503 : 424,
     authToken: secrets.proxyToken,
     env,
     saved: await processes.load('proxy'),

@@ -19,8 +19,8 @@ const removalPatience = 3000
 export class Routes {
   readonly #deps: RoutesDeps
   readonly #wanted = new Map<string, Route>()
-  /** Why routes that are not wanted any more have ended, until the proxy knows. */
-  readonly #reasons = new Map<string, BurialReason>()
+  /** Why there is no route where one was or will be, until the proxy knows. */
+  readonly #reasons = new Map<string, BurialReason | 'starting'>()
   /** The last change of each route that the proxy has not answered yet. */
   readonly #changes = new Map<string, Promise<void>>()
 
@@ -36,17 +36,28 @@ export class Routes {
   }
 
   /**
+   * A server is starting there: a proxy that can tells so to what asks for it. Returns at once and
+   * never throws: the start does not depend on it.
+   */
+  announce(routespec: string): void {
+    if (!this.#deps.proxy.announce || this.#wanted.has(routespec)) return
+    this.#reasons.set(routespec, 'starting')
+    this.#settle(routespec).catch((error: unknown) => {
+      this.#warn('the proxy does not know of a start', routespec, error)
+    })
+  }
+
+  /**
    * Never throws: a route that the proxy could not drop now is dropped by the next check. With a
-   * reason a proxy that can answers for the server that was there.
+   * reason, also for a start that never got its route, a proxy that can answers for the server that
+   * was there.
    */
   async remove(routespec: string, reason?: BurialReason): Promise<void> {
-    if (!this.#wanted.delete(routespec)) return
+    const wasWanted = this.#wanted.delete(routespec)
     if (reason) this.#reasons.set(routespec, reason)
+    else if (!wasWanted) return
     const removed = this.#settle(routespec).catch((error: unknown) => {
-      this.#deps.log.warn('a route could not be removed now', {
-        route: routespec,
-        error: describeError(error),
-      })
+      this.#warn('a route could not be removed now', routespec, error)
     })
     await Promise.race([removed, after(removalPatience)])
   }
@@ -93,6 +104,7 @@ export class Routes {
    * other: the last one sent is the last one to arrive.
    */
   #settle(routespec: string): Promise<void> {
+    const { proxy } = this.#deps
     const before = this.#changes.get(routespec) ?? Promise.resolve()
     const change = before
       .catch(() => {})
@@ -100,7 +112,8 @@ export class Routes {
         const route = this.#wanted.get(routespec)
         const reason = this.#reasons.get(routespec)
         this.#reasons.delete(routespec)
-        return this.#tell(routespec, route, reason)
+        if (reason !== 'starting') return this.#tell(routespec, route, reason)
+        return route ? this.#tell(routespec, route, undefined) : proxy.announce?.(routespec)
       })
     const forget = (): void => {
       if (this.#changes.get(routespec) === change) this.#changes.delete(routespec)
@@ -144,6 +157,10 @@ export class Routes {
         log.warn('the proxy had a route that should be gone', { route: routespec })
         await this.#settle(routespec)
       }
+  }
+
+  #warn(message: string, route: string, error: unknown): void {
+    this.#deps.log.warn(message, { route, error: describeError(error) })
   }
 
   /** @throws {HubError} `invalid_request` for a target the proxy must not reach. */

@@ -121,6 +121,7 @@ export class ServerRun {
     const { state } = this
     if (state.kind !== 'starting') return
     state.progress.add({ progress: 0, message: 'Server requested' })
+    this.#deps.routes.announce(this.#facts.prefix)
     try {
       const url = await this.#startProcess(beforeStart)
       await this.#deps.store.setUrl(this.row.id, this.row.generation, url.origin)

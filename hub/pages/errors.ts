@@ -1,6 +1,8 @@
 import type { ErrorRequestHandler, Request, RequestHandler, Router } from 'express'
 import { STATUS_CODES } from 'node:http'
+import { after } from '../../packages/core/promises.ts'
 import { explainError } from '../api/errors.ts'
+import { isPlanned } from '../domain/exits.ts'
 import { safeNext } from '../domain/next-url.ts'
 import type { Servers } from '../domain/servers.ts'
 import type { Log } from '../log.ts'
@@ -52,25 +54,89 @@ export function notFound(pages: Pages): RequestHandler {
   }
 }
 
+/** What is known of a server that does not answer, in the words of the proxy's tombstones. */
+type ServerState = 'starting' | 'stopped' | 'crashed'
+
+const serverStates: Readonly<
+  Record<ServerState, { title: string; message: string; hint: string }>
+> = {
+  starting: {
+    title: 'Server starting',
+    message: 'The server is starting.',
+    hint: 'This page reloads by itself until the server is there.',
+  },
+  stopped: {
+    title: 'Server not running',
+    message: 'The server is not running any more.',
+    hint: 'Start it to go on. What was saved is still there.',
+  },
+  crashed: {
+    title: 'Server crashed',
+    message: 'The server has ended unexpectedly.',
+    hint: 'Start it again to go on. What was saved is still there.',
+  },
+}
+
+/** Seconds after which the page of a server that starts reloads. */
+const reloadAfter = 3
+
+/** Milliseconds that a look at the server may take: the proxy waits two seconds for its page. */
+const lookFor = 1000
+
 /**
- * The proxy's error target: `GET /error/503?url=`, always with status 200 (wire section 12.5). A
- * server that does not answer is looked at right away.
+ * The proxy's error target: `GET /error/503?url=`, always with status 200 (wire section 12.5); ours
+ * adds `&reason=` where it knows one. A server that does not answer is looked at right away.
  */
 export function errorTarget(pages: Pages, servers: Servers): Router {
   const router = strictRouter()
   router.get('/error/:code', async (req, res) => {
     const code = /^[45]\d\d$/.test(req.params.code) ? Number(req.params.code) : 500
-    const message =
-      code === 503
-        ? 'The server does not answer. It may have been stopped, or be too busy.'
-        : code === 404
-          ? 'There is no such page.'
-          : 'The request could not be handled.'
     const retry = retryUrl(req, pages)
-    if (code === 503 && retry !== null) void servers.checkPath(retry)
-    await pages.show(req, res, String(code), errorData(code, message, retry))
+    const looked = code === 503 && retry !== null ? await lookAt(servers, retry) : null
+    const state = looked ?? stateIn(req.query['reason'])
+    const data = state
+      ? stateData(pages, state, code, retry)
+      : errorData(code, messageFor(code), retry)
+    await pages.show(req, res, String(code), data)
   })
   return router
+}
+
+function messageFor(code: number): string {
+  if (code === 503) return 'The server does not answer. It may have been stopped, or be too busy.'
+  if (code === 404) return 'There is no such page.'
+  return 'The request could not be handled.'
+}
+
+function stateIn(reason: unknown): ServerState | null {
+  return reason === 'starting' || reason === 'stopped' || reason === 'crashed' ? reason : null
+}
+
+/** What has become of the server of a path, as far as it is found out in time. */
+async function lookAt(servers: Servers, path: string): Promise<ServerState | null> {
+  const run = [...servers.runs()].find(({ prefix }) => path.startsWith(prefix))
+  if (!run) return null
+  const wasReady = run.state.kind === 'ready'
+  await Promise.race([servers.checkPath(path), after(lookFor)])
+  const { state } = run
+  if (state.kind === 'starting') return 'starting'
+  if (state.kind === 'stopping') return wasReady ? 'crashed' : 'stopped'
+  if (state.kind !== 'stopped') return null
+  return state.exit === null || isPlanned(state.exit) ? 'stopped' : 'crashed'
+}
+
+function stateData(pages: Pages, state: ServerState, code: number, retry: string | null) {
+  const { title, message, hint } = serverStates[state]
+  const { baseUrl, hubPrefix } = pages.urls
+  const isServer = retry?.startsWith(`${baseUrl}user/`) ?? false
+  return {
+    ...errorData(code, message, retry),
+    statusText: title,
+    hint,
+    ...(state === 'starting'
+      ? { reloadAfter: retry === null ? null : reloadAfter }
+      : { startUrl: retry !== null && isServer ? hubPrefix + retry.slice(baseUrl.length) : null }),
+  }
 }
 
 function retryUrl(req: Request, pages: Pages): string | null {

@@ -26,6 +26,8 @@ export interface ProxyContext {
   readonly bindUrl: URL
   /** Page server for errors: the proxy asks `<errorTarget>/<code>?url=`. */
   readonly errorTarget: string
+  /** What is answered for a server that was buried. Default: 424. */
+  readonly stoppedStatus?: number
   /** At least 32 random bytes, hex. Goes to the proxy by its environment, never by argv. */
   readonly authToken: string
   /** Base environment for a proxy process: PATH and locale, no secrets. */
@@ -66,6 +68,12 @@ export interface Proxy {
    * of the route ends that. A proxy that turns out not to know it deletes the route.
    */
   bury?(routespec: string, reason: BurialReason): Promise<void>
+  /**
+   * Optional power: a server is on its way there. Until `add` or `bury`, what asks for it by itself is
+   * told to come again, and people who open the address come to the hub. Without effect on a proxy
+   * that turns out not to know it.
+   */
+  announce?(routespec: string): Promise<void>
   /**
    * Optional power: the proxy, which somebody else runs, has another address or token now
    * (JupyterHub: `PATCH /hub/api/proxy`). Absent parts stay.

@@ -74,6 +74,17 @@ export function proxyContract(name: string, driver: ProxyDriver, options: object
       assert.equal(await textOf(`${hub.url}/user/ada/lab`), 'ada /user/ada/lab')
     })
 
+    it('sends nobody astray while a server is announced, and routes to it once it is there', async (t) => {
+      const hub = await started(t)
+      const target = await named(t, 'ada')
+      await hub.proxy.announce?.('/user/ada/')
+      assert.deepEqual(await hub.proxy.list(), [])
+      const { status } = await fetch(`${hub.url}/user/ada/api`)
+      assert.ok(status === 503 || status === 404)
+      await hub.proxy.add({ routespec: '/user/ada/', target: target.url, data: {} })
+      assert.equal(await textOf(`${hub.url}/user/ada/lab`), 'ada /user/ada/lab')
+    })
+
     it('keeps every spelling of a name apart', async (t) => {
       const hub = await started(t)
       const target = await named(t, 'x')

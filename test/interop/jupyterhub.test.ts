@@ -7,14 +7,20 @@ import { join } from 'node:path'
 import { type TestContext, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { WebSocket } from 'ws'
+import { ask } from '../proxy/ask.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { until } from '../support/until.ts'
+import { Kernel } from './kernel.ts'
 
 const jupyterHub = '/usr/bin/jupyterhub'
 const skip = existsSync(jupyterHub) ? false : `${jupyterHub} is missing: apt install jupyterhub`
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const singleUser = join(root, 'test/support/single-user.mjs')
 const token = 'token-of-the-operator'
+
+interface Route {
+  readonly target: string
+}
 
 interface Peer {
   readonly url: string
@@ -25,23 +31,25 @@ interface Peer {
   readonly child: ChildProcess
 }
 
-/** Debian's JupyterHub, unmodified, with our program first on its PATH. */
-async function startPeer(t: TestContext, base: string): Promise<Peer> {
+/** Debian's JupyterHub, unmodified, with our program first on its PATH, and `more` lines of its config. */
+async function startPeer(t: TestContext, base: string, more: readonly string[] = []) {
   const folder = temporaryFolder(t)
   const [port, apiPort, hubPort] = await freePorts(3)
   const config = join(folder, 'jupyterhub_config.py')
+  const isSecure = more.some((line) => line.includes('internal_ssl'))
   writeFileSync(
     config,
     `c.JupyterHub.bind_url = 'http://127.0.0.1:${port}${base}'
 c.JupyterHub.hub_bind_url = 'http://127.0.0.1:${hubPort}'
-c.ConfigurableHTTPProxy.api_url = 'http://127.0.0.1:${apiPort}'
+c.ConfigurableHTTPProxy.api_url = 'http${isSecure ? 's' : ''}://127.0.0.1:${apiPort}'
 c.ConfigurableHTTPProxy.check_running_interval = 1
 c.JupyterHub.authenticator_class = 'jupyterhub.auth.DummyAuthenticator'
 c.JupyterHub.spawner_class = 'jupyterhub.spawner.SimpleLocalProcessSpawner'
 c.SimpleLocalProcessSpawner.home_dir_template = '${folder}'
 c.Spawner.cmd = ['${process.execPath}', '${singleUser}']
 c.JupyterHub.services = [{'name': 'operator', 'api_token': '${token}'}]
-c.JupyterHub.load_roles = [{'name': 'operator', 'scopes': ['admin:users', 'admin:servers', 'proxy'], 'services': ['operator']}]
+c.JupyterHub.load_roles = [{'name': 'operator', 'scopes': ['admin:users', 'admin:servers', 'access:servers', 'proxy'], 'services': ['operator']}]
+${more.join('\n')}
 `,
   )
   const PATH = `${join(root, 'proxy/bin')}:${process.env['PATH']}:/usr/bin:/bin`
@@ -161,3 +169,47 @@ it('JupyterHub 3.0.0 runs our proxy as configurable-http-proxy', { skip }, async
     await until('the proxy is gone', () => peer.proxyPid() === null, 15_000)
   })
 })
+
+const internalTls = [
+  'c.JupyterHub.internal_ssl = True',
+  "c.Spawner.cmd = ['jupyterhub-singleuser', '--allow-root']",
+]
+
+it(
+  'JupyterHub 3.0.0 runs our proxy under internal_ssl: all three show certificates',
+  { skip },
+  async (t) => {
+    const peer = await startPeer(t, '/', internalTls)
+    const server = `${peer.url}user/ada/`
+    const headers = { authorization: `token ${token}` }
+
+    await t.test('API, hub and server are reached by certificate', async () => {
+      assert.equal((await peer.api('POST', '/users/ada')).status, 201)
+      assert.ok([201, 202].includes((await peer.api('POST', '/users/ada/server')).status))
+      const status = () => fetch(`${server}api/status`, { headers })
+      await until('the server answers', async () => (await status()).status === 200, 60_000)
+      const routes = (await (await peer.api('GET', '/proxy')).json()) as Record<string, Route>
+      const targets = Object.values(routes).map(({ target }) => new URL(target).protocol)
+      assert.deepEqual(targets, ['https:', 'https:'])
+    })
+
+    await t.test('a kernel runs over a WebSocket', async () => {
+      const created = await fetch(`${server}api/kernels`, {
+        method: 'POST',
+        headers,
+        body: JSON.stringify({ name: 'python3' }),
+      })
+      const { id } = (await created.json()) as { readonly id: string }
+      const url = `${server.replace('http', 'ws')}api/kernels/${id}/channels`
+      await using kernel = await Kernel.connect(url, headers)
+      assert.equal(await kernel.execute('6*7'), '42')
+    })
+
+    await t.test('who shows none is refused by the server itself', async () => {
+      const routes = (await (await peer.api('GET', '/proxy')).json()) as Record<string, Route>
+      const url = `${routes['/user/ada/']?.target}/user/ada/api`
+      await assert.rejects(ask(url, { rejectUnauthorized: false }), /certificate required|reset/i)
+    })
+    assert.equal((await peer.api('DELETE', '/users/ada/server')).status, 204)
+  },
+)

@@ -4,7 +4,10 @@ import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { configurableHttpProxy } from '../../proxy/client.ts'
 import { pathOfRoutespec, routespecOfPath } from '../../proxy/routespec.ts'
+import { startTestHub } from '../support/start-hub.ts'
+import { until } from '../support/until.ts'
 import { proxyContract } from '../contracts/proxy.ts'
+import { ask } from './ask.ts'
 
 const manifest = fileURLToPath(import.meta.resolve('configurable-http-proxy/package.json'))
 const peer = join(dirname(manifest), 'bin/configurable-http-proxy')
@@ -18,6 +21,28 @@ test('route specs survive the way through the proxy', () => {
   for (const spec of ['/', '/user/a@b/', '/user/%E7%A7%80%20x/', '/~x/%25/', '/hub.test/%2B/']) {
     assert.equal(routespecOfPath(pathOfRoutespec(spec)), spec)
   }
+})
+
+test('the command may be our own program by its name, with more flags; a stopped server gets the status of old', async () => {
+  const command = ['portico-proxy', '--custom-header', 'x-flag: one']
+  const hub = { useLegacyStoppedServerStatusCode: true }
+  const config = { hub, proxy: { command } }
+  await using test = await startTestHub({ config })
+  const url = `${test.origin}/user/ada/env`
+  const headers = { accept: 'application/json' }
+  await test.operator.createUsers(['ada'])
+  await test.operator.startServer('ada')
+  const server = await until('the server answers', async () => {
+    const answer = await ask(url, { headers })
+    return answer.status === 200 && answer
+  })
+  assert.match(server.text, /"x-flag":"one"/)
+  await test.operator.stopServer('ada')
+  const stopped = await until('it is stopped', async () => {
+    const answer = await ask(url, { headers })
+    return answer.text.includes('"stopped"') && answer
+  })
+  assert.deepEqual([stopped.status, stopped.headers['retry-after']], [503, undefined])
 })
 
 test('options have the names and defaults of JupyterHub', () => {

@@ -41,6 +41,7 @@ test('prints its help and its version', () => {
   const help = run('--help')
   assert.equal(help.status, 0)
   assert.match(help.stdout, /--wait-for-routes/)
+  assert.ok(help.stdout.split('\n').every((line) => line.length <= 100))
   const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
   assert.deepEqual([run('-V').stdout, run('--version').status], [`${version}\n`, 0])
 })

@@ -60,9 +60,9 @@ test('knows its deepest path', () => {
 
 test('replaces everything at once', () => {
   const table = tableOf('/', '/old/path/here')
-  table.replaceAll([['/new', 'new']])
+  table.become(tableOf('/new'))
   assert.equal(table.find(['old', 'path', 'here']), undefined)
-  assert.equal(table.find(['new', 'x']), 'new')
+  assert.equal(table.find(['new', 'x']), '/new')
   assert.equal(table.depth, 1)
   assert.equal(table.size, 1)
 })

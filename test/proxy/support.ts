@@ -59,6 +59,9 @@ const defaults: ProxySettings = {
   timeout: 0,
   proxyTimeout: 0,
   keepAliveTimeout: 5_000,
+  headerTimeout: 20_000,
+  uploadTimeout: 120_000,
+  webSocketTimeout: 0,
   waitForRoutes: false,
   pidFile: null,
 }

@@ -9,8 +9,15 @@ import { test } from 'node:test'
 import { createSecureContext } from 'node:tls'
 import { PooledTargetClient } from '../../proxy/pooled-target-client.ts'
 import { parseTarget } from '../../proxy/target.ts'
-import type { TargetAnswer, TargetEvents, TargetFailure } from '../../proxy/target-client.ts'
+import type {
+  TargetAnswer,
+  TargetEvents,
+  TargetFailure,
+  TargetPool,
+} from '../../proxy/target-client.ts'
 import type { TargetTls } from '../../proxy/target-connection.ts'
+import { testAuthority } from '../support/certificates.ts'
+import { temporaryFolder } from '../support/folder.ts'
 import { until } from '../support/until.ts'
 import { echo, exchange, get, rawClient, rawTarget, testProxy } from './support.ts'
 
@@ -244,11 +251,48 @@ test('https targets are asked for the name of their own URL, and refused without
   }
 })
 
+test('a second connection to a secure target resumes the session of the first, until certificates change', async (t) => {
+  const folder = temporaryFolder(t)
+  const authority = testAuthority(folder)
+  const { key, cert } = authority.issue('target')
+  const options = { key: readFileSync(key), cert: readFileSync(cert) }
+  const reused: boolean[] = []
+  const server = https.createServer(options, (_request, response) => {
+    response.setHeader('connection', 'close').end('here')
+  })
+  server.on('secureConnection', (socket) => void reused.push(socket.isSessionReused()))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => server.close())
+  const { port } = server.address() as AddressInfo
+  const contextFor = (ca: string) => ({
+    secureContext: createSecureContext({ ca: readFileSync(ca) }),
+  })
+  let tls = contextFor(authority.ca)
+  const client = new PooledTargetClient({ connect: 5_000, idle: 0, upgrade: 5_000 }, () => tls)
+  const target = parseTarget(`https://127.0.0.1:${port}`)
+  assert.ok(target)
+  const pool = client.pool(target)
+  t.after(() => pool.close())
+  for (let i = 0; i < 3; i += 1) assert.equal((await askPool(pool)).status, 200)
+  assert.deepEqual(reused, [false, true, true])
+  tls = contextFor(authority.ca)
+  assert.equal((await askPool(pool)).status, 200)
+  assert.deepEqual(reused, [false, true, true, false])
+  tls = contextFor(testAuthority(folder, 'other').ca)
+  await assert.rejects(askPool(pool), /certificate/)
+})
+
 /** One GET without a proxy around it. Its pool is closed at the end. */
-function ask(client: PooledTargetClient, url: string): Promise<TargetAnswer> {
+async function ask(client: PooledTargetClient, url: string): Promise<TargetAnswer> {
   const target = parseTarget(url)
   if (!target) throw new Error(url)
   const pool = client.pool(target)
+  const answer = await askPool(pool)
+  pool.close()
+  return answer
+}
+
+function askPool(pool: TargetPool): Promise<TargetAnswer> {
   return new Promise((resolve, reject) => {
     let answer: TargetAnswer | null = null
     const events: TargetEvents = {
@@ -257,7 +301,6 @@ function ask(client: PooledTargetClient, url: string): Promise<TargetAnswer> {
       data() {},
       flush() {},
       ended() {
-        pool.close()
         if (answer) resolve(answer)
       },
       broken: () => reject(new Error('broken off')),

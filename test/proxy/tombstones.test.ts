@@ -41,6 +41,33 @@ test('a tombstone answers for a server, and only people reach the hub', async ()
   assert.equal((await at({})).text, 'server')
 })
 
+test('a server that is starting is worth another try', async () => {
+  await using hub = await httpTarget((_request, response) => void response.end('hub'))
+  await using server = await httpTarget((_request, response) => void response.end('server'))
+  await using proxy = await testProxy()
+  await proxy.route('/', hub.url)
+  const starting = { tombstone: { status: 503, reason: 'starting' } }
+  assert.equal((await proxy.api('POST', '/api/routes/user/ada', starting)).status, 201)
+  const at = (headers: Record<string, string>) =>
+    ask(`${proxy.url}/user/ada/api/status`, { headers })
+  const json = await at({ accept: 'application/json' })
+  assert.deepEqual([json.status, json.headers['retry-after']], [503, '3'])
+  assert.deepEqual(JSON.parse(json.text), {
+    status: 503,
+    message: 'The server at this address is starting.',
+    reason: 'starting',
+  })
+  const frame = await at({ ...navigation, 'sec-fetch-dest': 'iframe' })
+  assert.match(frame.text, /is starting[^]*tries again by itself/)
+  assert.match(
+    await exchange(proxy.port, handshake('/user/ada/x')),
+    /^HTTP\/1.1 503 [^]*\r\nConnection: close\r\n[^]*\r\n\r\n$/,
+  )
+  assert.equal((await at(navigation)).text, 'hub')
+  await proxy.route('/user/ada', server.url)
+  assert.equal((await at({})).text, 'server')
+})
+
 test('where there is no hub, people get the page of the error target, which learns the reason', async () => {
   await using pages = await httpTarget((request, response) => void response.end(request.url))
   await using proxy = await testProxy({ errorTarget: pages.url })
@@ -50,7 +77,7 @@ test('where there is no hub, people get the page of the error target, which lear
     (await ask(url, { headers: navigation })).text,
     '/424?url=%2Fuser%2Fada%2Flab&reason=crashed',
   )
-  assert.match((await ask(url, { headers: { accept: 'image/png' } })).text, /is crashed/)
+  assert.match((await ask(url, { headers: { accept: 'image/png' } })).text, /has crashed/)
 })
 
 test('tombstones are listed only when asked for, and deleted as routes are', async () => {

@@ -96,6 +96,35 @@ test('one side ends with the other, at every stage', async () => {
   }
 })
 
+test('what a slow client has not taken yet stays what it was', async () => {
+  await using proxy = await testProxy()
+  const size = 4 * 1024 * 1024
+  const say: Record<string, () => void> = {}
+  await using target = await rawTarget((socket) => {
+    socket.once('data', (head: Buffer) => {
+      const letter = head.toString('latin1', 5, 6)
+      socket.write(switching)
+      say[letter] = () => void socket.write(Buffer.alloc(size, letter))
+    })
+  })
+  await proxy.route('/', target.url)
+  const taken = { a: 0, b: 0 }
+  const clients = (['a', 'b'] as const).map((letter) => {
+    const { socket } = rawClient(proxy.port, handshake(`/${letter}`))
+    socket.on('data', (text: string) => (taken[letter] += text.split(letter).length - 1))
+    return socket
+  })
+  const [slow] = clients
+  await until('both are open', () => Object.keys(say).length === 2)
+  slow?.pause()
+  say['a']?.()
+  say['b']?.()
+  await until('the quick one has all', () => taken.b >= size)
+  slow?.resume()
+  await until('the slow one has all', () => taken.a >= size)
+  for (const socket of clients) socket.destroy()
+})
+
 test('an answer other than 101 is relayed with its body, then the connection ends', async () => {
   await using proxy = await testProxy()
   await using target = await httpTarget((_request, response) => {

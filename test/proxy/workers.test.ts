@@ -39,6 +39,16 @@ it('serves one port with several processes, all with the same table', async (t) 
     )
   })
 
+  await t.test('a whole table reaches them all before its answer', async () => {
+    const before = (await (await proxy.api('GET', '/api/routes')).json()) as object
+    const many = Array.from({ length: 5_000 }, (_each, i) => [`/t/${i}`, { target: target.url }])
+    const whole = { ...before, ...(Object.fromEntries(many) as object) }
+    assert.equal((await proxy.api('PUT', '/api/routes', whole)).status, 204)
+    const answers = await Promise.all([1, 2, 3, 4].map(() => ask(`${proxy.url}/t/4999`)))
+    assert.ok(answers.every(({ text }) => text === 'here'))
+    assert.equal((await proxy.api('PUT', '/api/routes', before)).status, 204)
+  })
+
   await t.test('activity and numbers of all are told by one', async () => {
     const activity = async () => {
       const record = await (await proxy.api('GET', '/api/routes/user/u1')).json()
@@ -49,7 +59,7 @@ it('serves one port with several processes, all with the same table', async (t) 
     await ask(`${proxy.url}/user/u1`)
     assert.ok((await activity()) > before)
     const { text } = await ask(`http://127.0.0.1:${metricsPort}/metrics`)
-    assert.match(text, /^requests_web 85$/m)
+    assert.match(text, /^requests_web 89$/m)
     assert.match(text, /^api_route_add 20$/m)
     assert.match(text, /^proxy_routes 19$/m)
   })

@@ -216,6 +216,8 @@ export const samples: readonly PageSample[] = [
   { view: 'oauth', label: 'scopes', data: consent },
   { view: 'oauth', label: 'identify', data: { ...consent, scopes: [], identifyOnly: true } },
   { view: 'error', label: '503', data: failure },
+  { view: 'error', label: 'starting', data: { ...failure, reloadAfter: 3 } },
+  { view: 'error', label: 'crashed', data: { ...failure, startUrl: '/hub/user/ada/lab' } },
   {
     view: 'api-docs',
     label: 'one call',

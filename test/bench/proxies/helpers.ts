@@ -8,6 +8,8 @@ import type { Traffic, TrafficResult } from './traffic.ts'
 /** The backend and the client of all proxies, together on the core that the proxies do not have. */
 export interface Helpers {
   readonly target: URL
+  /** Another backend, which may be ended before the others. */
+  doomedTarget(): Promise<{ readonly target: URL; stop(): Promise<void> }>
   send(plan: Traffic): Promise<TrafficResult>
   stop(): Promise<void>
 }
@@ -19,9 +21,14 @@ const patience = 120_000
 export async function startHelpers(): Promise<Helpers> {
   const backend = program('backend.ts')
   const traffic = program('traffic.ts')
-  const [port] = (await once(backend, 'message')) as [number]
+  const doomed = new Set<ChildProcess>()
   return {
-    target: new URL(`http://127.0.0.1:${port}`),
+    target: await targetOf(backend),
+    async doomedTarget() {
+      const child = program('backend.ts')
+      doomed.add(child)
+      return { target: await targetOf(child), stop: () => ended(child) }
+    },
     async send(plan) {
       const reply = once(traffic, 'message', { signal: AbortSignal.timeout(patience) })
       traffic.send(plan)
@@ -29,8 +36,13 @@ export async function startHelpers(): Promise<Helpers> {
       if ('error' in message) throw new BenchError(`${plan.kind}: ${message.error}`)
       return message.result
     },
-    stop: async () => void (await Promise.all([ended(backend), ended(traffic)])),
+    stop: async () => void (await Promise.all([backend, traffic, ...doomed].map(ended))),
   }
+}
+
+async function targetOf(backend: ChildProcess): Promise<URL> {
+  const [port] = (await once(backend, 'message')) as [number]
+  return new URL(`http://127.0.0.1:${port}`)
 }
 
 function program(name: string): ChildProcess {

@@ -1,30 +1,14 @@
-import { readdirSync, readlinkSync } from 'node:fs'
-import { Agent, request } from 'node:http'
+import { Agent, get } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../../support/until.ts'
 import { cpuOf, memoryOf } from '../process-figures.ts'
-import type { Figure, Unit } from '../subject.ts'
-import type { Helpers } from './helpers.ts'
-import { type BenchProxy, token } from './proxies.ts'
+import type { Figure } from '../subject.ts'
+import { type Measure, type ProxyBench, figure, socketsOf } from './measure.ts'
+import { token } from './proxies.ts'
+import { changeRoutes, tabs } from './tabs.ts'
 import type { Traffic, TrafficResult } from './traffic.ts'
 
-export interface ProxyBench {
-  readonly proxy: BenchProxy
-  readonly helpers: Helpers
-  readonly isQuick: boolean
-}
-
-/** One kind of thing that is measured about a proxy. Run in turns, each `rounds` times. */
-export interface Measure {
-  readonly name: string
-  /** Only one round for what changes the proxy for good. */
-  readonly isRepeatable: boolean
-  run(bench: ProxyBench): Promise<readonly Figure[]>
-}
-
 const mebibyte = 1024 * 1024
-
-const figure = (label: string, value: number, unit: Unit): Figure => ({ label, value, unit })
 
 /** What `plan` costs the proxy, in milliseconds of its CPU. */
 async function costOf(
@@ -148,7 +132,7 @@ const routes: Measure = {
     for (const count of isQuick ? [10, 1_000, 10_000] : [10, 1_000, 100_000]) {
       const began = performance.now()
       const before = cpuOf(proxy.pid)
-      await addRoutes(api, helpers.target, added, count)
+      await addRoutes(bench, api, added, count)
       const seconds = (performance.now() - began) / 1000
       const each = ((cpuOf(proxy.pid) - before) * 1000) / (count - added)
       if (count >= 1_000) {
@@ -164,63 +148,43 @@ const routes: Measure = {
       figures.push(figure(`GET with ${count} routes: CPU each`, (cpu * 1000) / result.count, 'us'))
     }
     const plan = { kind: 'get', port, path: '/small', connections: 4, seconds: 4 } as const
-    const traffic = helpers.send(plan)
+    const listed = helpers.send(plan)
     await listRoutes(api, 6)
-    const { p99 } = await traffic
-    return [...figures, figure(`GET while ${added} routes are listed: 99th percentile`, p99, 'ms')]
+    const whileListed = (await listed).p99
+    const busy = helpers.send(plan)
+    const change = await changeRoutes(api, helpers.target, { known: added, seconds: 3.5 })
+    const whileAdded = (await busy).p99
+    return [
+      ...figures,
+      figure(`GET while ${added} routes are listed: 99th percentile`, whileListed, 'ms'),
+      figure(`GET while routes are added to ${added}: 99th percentile`, whileAdded, 'ms'),
+      figure(`routes added meanwhile`, change / 3.5, '1/s'),
+    ]
   },
 }
 
 /** In the order in which they are made: memory first, the many routes last. */
-export const measures: readonly Measure[] = [idle, small, echo, bulk, held, aborted, routes]
+export const measures: readonly Measure[] = [idle, small, echo, bulk, held, aborted, tabs, routes]
 
-const agent = new Agent({ keepAlive: true, maxSockets: 8 })
+const agent = new Agent({ keepAlive: true })
 
-async function addRoutes(api: URL, target: URL, from: number, to: number): Promise<void> {
-  let next = from
-  const body = JSON.stringify({ target: target.origin, user: 'ada', jupyterhub: true })
-  const add = async (): Promise<void> => {
-    while (next < to) {
-      const path = `${api.pathname}/user/ada-${next}`
-      next += 1
-      const status = await call(api, 'POST', path, body)
-      if (status !== 201) throw new Error(`${path} was not added: ${status}`)
-    }
-  }
-  await Promise.all(Array.from({ length: 8 }, add))
+async function addRoutes({ helpers }: ProxyBench, api: URL, from: number, to: number) {
+  const { port, pathname } = api
+  const body = JSON.stringify({ target: helpers.target.origin, user: 'ada', jupyterhub: true })
+  const path = `${pathname}/user/ada`
+  await helpers.send({ kind: 'add', port: Number(port), path, token, body, from, to })
 }
 
 async function listRoutes(api: URL, times: number): Promise<void> {
   for (let i = 0; i < times; i += 1) {
-    await call(api, 'GET', api.pathname)
+    await list(api)
     await sleep(500)
   }
 }
 
-function call(api: URL, method: string, path: string, body?: string): Promise<number> {
-  const headers = {
-    authorization: `token ${token}`,
-    'content-length': Buffer.byteLength(body ?? ''),
-  }
-  const options = { agent, host: api.hostname, port: api.port, method, path, headers }
+function list(api: URL): Promise<void> {
+  const options = { agent, headers: { authorization: `token ${token}` } }
   return new Promise((resolve, reject) => {
-    const asked = request(options, (answer) => {
-      answer.resume().once('end', () => resolve(answer.statusCode ?? 0))
-    })
-    asked.once('error', reject)
-    asked.end(body)
+    get(api, options, (answer) => void answer.resume().once('end', resolve)).once('error', reject)
   })
-}
-
-function socketsOf(pid: number): number {
-  const folder = `/proc/${pid}/fd`
-  let count = 0
-  for (const name of readdirSync(folder)) {
-    try {
-      if (readlinkSync(`${folder}/${name}`).startsWith('socket:')) count += 1
-    } catch {
-      // Closed in the meantime.
-    }
-  }
-  return count
 }

@@ -5,10 +5,21 @@ import { type Socket, connect } from 'node:net'
 export type Traffic =
   | { kind: 'get'; port: number; path: string; connections: number; seconds: number }
   | { kind: 'up'; port: number; bytes: number }
-  | { kind: 'open'; port: number; count: number }
+  | { kind: 'open'; port: number; path?: string; count: number }
+  | { kind: 'reopen'; port: number; path: string; count: number }
   | { kind: 'close' }
   | { kind: 'echo'; port: number; connections: number; bytes: number; seconds: number }
   | { kind: 'abort'; port: number; count: number }
+  /** Sends `body` to `path-0`, `path-1` and so on from `from` to below `to`. */
+  | {
+      kind: 'add'
+      port: number
+      path: string
+      token: string
+      body: string
+      from: number
+      to: number
+    }
 
 /** `count` is of requests, messages or connections; p99 in milliseconds. */
 export interface TrafficResult {
@@ -57,12 +68,16 @@ function run(plan: Traffic): Promise<Done> {
       return up(plan)
     case 'open':
       return open(plan)
+    case 'reopen':
+      return reopen(plan)
     case 'close':
       return close()
     case 'echo':
       return echo(plan)
     case 'abort':
       return abort(plan)
+    case 'add':
+      return add(plan)
   }
 }
 
@@ -125,17 +140,36 @@ async function up({ port, bytes }: Traffic & { kind: 'up' }): Promise<Done> {
   return { count: 1 }
 }
 
-async function open({ port, count }: Traffic & { kind: 'open' }): Promise<Done> {
+async function open({ port, path, count }: Traffic & { kind: 'open' }): Promise<Done> {
   for (let i = 0; i < count; i += 50) {
     held.push(
-      ...(await Promise.all(Array.from({ length: Math.min(50, count - i) }, () => shake(port)))),
+      ...(await Promise.all(
+        Array.from({ length: Math.min(50, count - i) }, () => shake(port, { path })),
+      )),
     )
   }
   return { count }
 }
 
+/** Handshakes that are refused, one after the other on 8 connections at once, as tabs that come again. */
+async function reopen({ port, path, count }: Traffic & { kind: 'reopen' }): Promise<Done> {
+  let left = count
+  const loop = async (): Promise<void> => {
+    while (left > 0) {
+      left -= 1
+      const socket = await opened(port)
+      const closed = once(socket, 'close')
+      socket.write(`GET ${path} HTTP/1.1\r\n${upgrade}\r\n${headers}\r\n\r\n`)
+      socket.resume()
+      await closed
+    }
+  }
+  await Promise.all(Array.from({ length: 8 }, loop))
+  return { count }
+}
+
 async function close(): Promise<Done> {
-  const sockets = held.splice(0)
+  const sockets = held.splice(0).filter((socket) => !socket.closed)
   await Promise.all(
     sockets.map((socket) => {
       const closed = once(socket, 'close')
@@ -149,31 +183,57 @@ async function close(): Promise<Done> {
 async function echo(plan: Traffic & { kind: 'echo' }): Promise<Done> {
   const deadline = performance.now() + plan.seconds * 1000
   const message = Buffer.alloc(plan.bytes, 'x')
-  const latencies: number[] = []
+  let count = 0
   const loop = async (): Promise<void> => {
-    const socket = await shake(plan.port)
-    let sent = 0
-    let left = 0
-    await new Promise<void>((resolve) => {
-      const send = (): void => {
-        left = plan.bytes
-        sent = performance.now()
-        socket.write(message)
-      }
-      socket.on('data', (chunk: Buffer) => {
-        left -= chunk.length
+    let left = Infinity
+    let finish = () => {}
+    // Reading costs less this way, so that it is not the client that limits the pace.
+    const socket = await shake(plan.port, {
+      read: (bytes) => {
+        left -= bytes
         if (left > 0) return
-        const now = performance.now()
-        latencies.push(now - sent)
-        if (now < deadline) send()
-        else resolve()
-      })
-      send()
+        count += 1
+        left = plan.bytes
+        if (performance.now() < deadline) socket.write(message)
+        else finish()
+      },
     })
+    left = plan.bytes
+    const finished = new Promise<void>((resolve) => (finish = resolve))
+    socket.write(message)
+    await finished
     socket.destroy()
   }
   await Promise.all(Array.from({ length: plan.connections }, loop))
-  return { count: latencies.length, latencies }
+  return { count }
+}
+
+/** Eight at a time. */
+async function add(plan: Traffic & { kind: 'add' }): Promise<Done> {
+  const { port, path, body, from, to } = plan
+  let next = from
+  const head = `Host: 127.0.0.1:${port}\r\nAuthorization: token ${plan.token}\r\nContent-Length: ${body.length}`
+  const loop = async (): Promise<void> => {
+    const socket = await opened(port)
+    while (next < to) {
+      socket.write(`POST ${path}-${next} HTTP/1.1\r\n${head}\r\n\r\n${body}`)
+      next += 1
+      await created(socket)
+    }
+    socket.destroy()
+  }
+  await Promise.all(Array.from({ length: 8 }, loop))
+  return { count: to - from }
+}
+
+/** Resolves once an empty answer has arrived, with a length or in chunks. */
+async function created(socket: Socket): Promise<void> {
+  let text = ''
+  do {
+    const [chunk] = (await once(socket, 'data')) as [Buffer]
+    text += chunk.toString('latin1')
+  } while (!/\r\ncontent-length: 0\r\n[^]*\r\n\r\n$|\r\n\r\n0\r\n\r\n$/i.test(text))
+  if (!text.startsWith('HTTP/1.1 201 ')) throw new Error(`the answer was ${JSON.stringify(text)}`)
 }
 
 /** Half requests, half handshakes that are never answered; half end orderly, half by reset. */
@@ -195,17 +255,41 @@ async function abort({ port, count }: Traffic & { kind: 'abort' }): Promise<Done
   return { count }
 }
 
-async function shake(port: number): Promise<Socket> {
-  const socket = await opened(port)
-  socket.write(`GET /ws HTTP/1.1\r\n${upgrade}\r\n${headers}\r\n\r\n`)
-  const [head] = (await once(socket, 'data')) as [Buffer]
-  if (!head.toString('latin1').startsWith('HTTP/1.1 101 '))
-    throw new Error(`no handshake: ${head.toString()}`)
+/** An open WebSocket. What comes after the handshake is counted by `read`. */
+async function shake(
+  port: number,
+  {
+    path = '/ws',
+    read,
+  }: { readonly path?: string | undefined; readonly read?: (bytes: number) => void } = {},
+): Promise<Socket> {
+  let answered: (head: string) => void = () => {}
+  const answer = new Promise<string>((resolve) => (answered = resolve))
+  let isOpen = false
+  const socket = await opened(port, (length, buffer) => {
+    if (isOpen) return read?.(length)
+    isOpen = true
+    answered(Buffer.from(buffer.subarray(0, length)).toString('latin1'))
+  })
+  socket.write(`GET ${path} HTTP/1.1\r\n${upgrade}\r\n${headers}\r\n\r\n`)
+  const head = await answer
+  if (!head.startsWith('HTTP/1.1 101 ')) throw new Error(`no handshake: ${head}`)
   return socket
 }
 
-async function opened(port: number): Promise<Socket> {
-  const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+const readBuffer = Buffer.allocUnsafeSlow(64 * 1024)
+
+/** With `read` there are no `data` events. */
+async function opened(
+  port: number,
+  read?: (length: number, buffer: Uint8Array) => void,
+): Promise<Socket> {
+  const callback = (length: number, buffer: Uint8Array) => {
+    read?.(length, buffer)
+    return true
+  }
+  const onread = read && { onread: { buffer: readBuffer, callback } }
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true, ...onread })
   await once(socket, 'connect')
   socket.on('error', () => {})
   return socket
