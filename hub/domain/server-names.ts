@@ -41,6 +41,8 @@ export function serverNames(store: ServerStore, options: NamedServerOptions): Se
     const { name, admin } = user
     const limit =
       typeof configured === 'number' ? configured : await configured({ userName: name, admin })
+    if (!Number.isInteger(limit) || limit < 0)
+      throw new Error(`hub.namedServerLimitPerUser gave ${String(limit)} for ${name}`)
     if (limit > 0 && (await store.countNamed(user.id)) >= limit)
       throw new HubError(
         'invalid_request',
