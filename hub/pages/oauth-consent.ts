@@ -43,6 +43,7 @@ export function oauthConsentPages({
           scopes: scopes.map((scope) => ({
             ...scope,
             description: scope.isImplied ? null : scope.description,
+            filter: scope.filter === null ? null : filterInWords(scope.filter),
           })),
           identifyOnly: scopes.every(({ isImplied }) => isImplied),
           formAction: req.originalUrl,
@@ -61,4 +62,11 @@ export function oauthConsentPages({
   })
 
   return router
+}
+
+/** What the filter of a scope narrows it to, for people. */
+function filterInWords(filter: string): string {
+  const [kind = '', name] = filter.split(/=(.*)/s, 2)
+  if (name !== undefined) return `only ${kind} ${name}`
+  return kind === 'user' ? 'only your own' : `only this ${kind}`
 }

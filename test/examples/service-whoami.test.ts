@@ -3,7 +3,9 @@ import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import example from '../../examples/service-whoami/portico.config.ts'
 import { Browser, type Page } from '../support/browser.ts'
+import { runCommand } from '../support/command-run.ts'
 import { decide } from '../support/consent.ts'
+import { temporaryFolder } from '../support/folder.ts'
 import { freePorts, startTestHub, type TestHub } from '../support/start-hub.ts'
 import { until } from '../support/until.ts'
 
@@ -30,16 +32,22 @@ describe('examples/service-whoami', () => {
 
   const loggedIn = async (name = 'ada'): Promise<Browser> => {
     const browser = new Browser(test.origin)
-    await browser.logIn('/', name, 'try it out')
+    await browser.logIn('/', name)
     return browser
   }
+
+  it('has a config without mistakes', async (t) => {
+    const dataDir = temporaryFolder(t)
+    const { status, err } = await runCommand(`config check --data-dir ${dataDir}`, { cwd: folder })
+    assert.deepEqual([status, err], [0, []])
+  })
 
   it('asks for consent, then knows who the user is and what the service may do for them', async () => {
     const browser = await loggedIn()
     const consent = await browser.visit(`${prefix}?a=1`)
     assert.equal(consent.url.pathname, '/hub/api/oauth2/authorize')
     assert.match(consent.text, /JupyterHub service whoami/)
-    assert.match(consent.text, /Read servers/)
+    assert.match(consent.text, /Read servers <small>only your own/)
     const decided = await decide(browser, consent, 'authorize')
     const back = await browser.visit(decided.headers.get('location') ?? '')
     assert.equal(back.url.pathname + back.url.search, `${prefix}?a=1`)
