@@ -33,6 +33,7 @@ import { auditStore } from './store/audit.ts'
 import { backupDatabase, type Database, databaseAnswers, openDatabase } from './store/database.ts'
 import { acquireLock } from './store/lock.ts'
 import { oauthStore } from './store/oauth.ts'
+import { passwordStore } from './store/native-passwords.ts'
 import { processStore } from './store/processes.ts'
 import { roleStore } from './store/roles.ts'
 import { serverStore } from './store/servers.ts'
@@ -111,6 +112,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   closers.add(() => database[Symbol.asyncDispose]())
   const core = await createCore(options, database, log)
   closers.add(() => core.activity.stop())
+  closers.add(() => core.authenticator.close?.())
 
   const listener = await listen(hub.hubBindUrl, 'hub.hubBindUrl')
   closers.add(() => close(listener.server))
@@ -181,7 +183,19 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
   const resolution = config.hub.activityResolution
   const activity = new Activity({ users, servers: serverRows, tokens, log, resolution })
   const { driver, options } = config.authenticator
-  const authenticator = await driver.create(options)
+  const { allowedUsers, adminUsers, blockedUsers } = config.authenticator.base
+  const reserved = new Set(
+    [...allowedUsers, ...adminUsers, ...blockedUsers, ...config.hub.adminUsers].map(nameKey),
+  )
+  const authenticator = await driver.create(options, {
+    log,
+    manageGroups: false,
+    passwords: passwordStore(database, { cipher: null, clock }),
+    isReserved: (userName) => reserved.has(nameKey(userName)),
+    publicUrl: (path) =>
+      config.hub.publicUrl ? new URL(`hub${path}`, config.hub.publicUrl) : null,
+    endSessions: () => Promise.resolve(0),
+  })
   return {
     users,
     tokens,

@@ -1,6 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { describeError, HubError } from '../../packages/core/errors.ts'
-import type { Authenticator, Identity, LoginRequest } from '../../packages/core/authenticator.ts'
+import type {
+  Authenticator,
+  Identity,
+  LoginRequest,
+  Verdict,
+} from '../../packages/core/authenticator.ts'
 import { nameKey } from '../../packages/core/slug.ts'
 import type { AuthenticatorOptions } from '../config.ts'
 import type { Events } from '../events.ts'
@@ -19,13 +24,21 @@ export interface LoggedIn {
 export interface Login {
   /**
    * Runs the pipeline. Null for every kind of refusal: the reason is in the log, never in the answer.
-   * @throws {HubError} `invalid_request` for fields that are too long.
+   * With a `verdict`, from a route of the authenticator, nobody is asked again who this is.
+   * @throws {HubError} `invalid_request` for fields that are too long; `unavailable` and
+   * `too_many_requests` when the authenticator cannot answer now.
    */
-  attempt(request: LoginRequest): Promise<LoggedIn | null>
+  attempt(request: LoginRequest, verdict?: Verdict): Promise<LoggedIn | null>
   /** Ends one session and every token that was issued through it. */
   end(user: User, session: Session, peer: string): Promise<void>
-  /** Whether a user of this name would be let in, with the rule that says so. */
-  admits(userName: string): Promise<{ readonly allowed: boolean; readonly rule: string }>
+  /**
+   * Whether a user of this name would be let in, with the rule that says so. `allowedBy` is a rule
+   * of the authenticator's own.
+   */
+  admits(
+    userName: string,
+    allowedBy?: string,
+  ): Promise<{ readonly allowed: boolean; readonly rule: string }>
 }
 
 /** Longest accepted fields, in bytes. */
@@ -73,13 +86,13 @@ class LoginPipeline implements Login {
     this.#allowed = keys(deps.options.allowedUsers)
   }
 
-  async attempt(request: LoginRequest): Promise<LoggedIn | null> {
+  async attempt(request: LoginRequest, verdict?: Verdict): Promise<LoggedIn | null> {
     checkSizes(request.form)
     const { log, events } = this.#deps
     const peer = request.peerAddress
     const typed = shortName(request.form['username'] ?? '')
     const signal = AbortSignal.any([request.signal, AbortSignal.timeout(patience)])
-    const found = await this.#identify({ ...request, signal }).catch(describeError)
+    const found = await this.#identify({ ...request, signal }, verdict).catch(reasonOf)
     if (typeof found === 'string') {
       log.warn(`login failed for ${JSON.stringify(typed)}`, { peer, reason: found })
       events.emit({ kind: 'login-failed', user: typed, peer, reason: found })
@@ -100,7 +113,10 @@ class LoginPipeline implements Login {
     events.emit({ kind: 'logout', user: user.name, peer })
   }
 
-  async admits(userName: string): Promise<{ readonly allowed: boolean; readonly rule: string }> {
+  async admits(
+    userName: string,
+    allowedBy?: string,
+  ): Promise<{ readonly allowed: boolean; readonly rule: string }> {
     const { options, users } = this.#deps
     const key = nameKey(userName)
     if (this.#blocked.has(key)) return { allowed: false, rule: 'authenticator.blockedUsers' }
@@ -112,22 +128,24 @@ class LoginPipeline implements Login {
       return { allowed: true, rule: 'authenticator.adminUsers' }
     if (options.allowExistingUsers && known)
       return { allowed: true, rule: 'authenticator.allowExistingUsers' }
+    const own = allowedBy ?? (await this.#deps.authenticator.allowedBy?.(userName))
+    if (own) return { allowed: true, rule: own }
     return { allowed: false, rule: 'no allow rule matches' }
   }
 
   /** The identity under its name here, or why it may not come in. */
-  async #identify(request: LoginRequest): Promise<Identity | string> {
+  async #identify(request: LoginRequest, given?: Verdict): Promise<Identity | string> {
     const { authenticator, options, spawnerRefusal } = this.#deps
-    const verdict = await authenticator.authenticate(request)
+    const verdict = given ?? (await authenticator.authenticate(request))
     if (verdict.kind === 'denied') return verdict.reason
     const userName = normalise(verdict.identity.userName, options.usernameMap)
     const invalid = invalidName(userName, options.usernamePattern)
     if (invalid !== null) return invalid
-    const { allowed, rule } = await this.admits(userName)
+    const { allowed, rule } = await this.admits(userName, verdict.identity.allowedBy)
     if (!allowed) return rule
     const refusal = await spawnerRefusal(userName)
     if (refusal !== null) return refusal
-    const admin = verdict.identity.admin ?? (this.#admins.has(nameKey(userName)) || undefined)
+    const admin = this.#admins.has(nameKey(userName)) || verdict.identity.admin
     const { admin: _undecided, ...identity } = verdict.identity
     const decided = { ...identity, userName, ...(admin === undefined ? {} : { admin }) }
     if (!options.postAuthHook) return decided
@@ -169,6 +187,13 @@ class LoginPipeline implements Login {
     })
     return { user, session, secret }
   }
+}
+
+/** Why the authenticator could not say who this is; throws on what the browser is to see. */
+function reasonOf(error: unknown): string {
+  const codes: readonly unknown[] = ['unavailable', 'too_many_requests']
+  if (error instanceof HubError && codes.includes(error.code)) throw error
+  return describeError(error)
 }
 
 /** The name as the hub stores it: trimmed, normalised, then mapped once. */

@@ -157,6 +157,15 @@ export interface Schema {
   user_roles: { user_id: number; role_id: number; managed_by_auth: Flag }
   group_roles: { group_id: number; role_id: number; managed_by_auth: Flag }
   servers: ServersTable
+  native_passwords: {
+    user_id: number
+    password_hash: string
+    approved: Flag
+    created_at: Fixed<Time>
+    changed_at: Time | null
+    encrypted_totp_secret: Buffer | null
+    totp_last_step: number | null
+  }
   processes: ProcessesTable
   sessions: SessionsTable
   oauth_clients: OauthClientsTable

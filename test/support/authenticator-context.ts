@@ -1,0 +1,52 @@
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import type { AuthenticatorContext, ProviderAccount } from 'portico/authenticator'
+import { openDatabase } from '../../hub/store/database.ts'
+import { type Cipher, passwordStore } from '../../hub/store/native-passwords.ts'
+import { roleStore } from '../../hub/store/roles.ts'
+import { defaultRoles } from '../../packages/core/scopes.ts'
+import { temporaryFolder } from './folder.ts'
+
+/** A context whose log can be read. */
+export interface RecordedContext extends AuthenticatorContext {
+  /** Lines as `level message`. */
+  readonly lines: readonly string[]
+  /** What `endSessions` was asked for. */
+  readonly ended: readonly ProviderAccount[]
+}
+
+export interface RecordedOptions {
+  readonly manageGroups?: boolean
+  readonly reserved?: readonly string[]
+  readonly cipher?: Cipher | null
+  readonly clock?: () => Date
+  readonly publicUrl?: string
+}
+
+/** What the hub hands an authenticator, with a real database that is gone after the test. */
+export async function authenticatorContext(
+  t: TestContext,
+  options: RecordedOptions = {},
+): Promise<RecordedContext> {
+  const { manageGroups = false, reserved = [], cipher = null, clock = () => new Date() } = options
+  const { publicUrl = 'https://hub.test/' } = options
+  const ended: ProviderAccount[] = []
+  const database = await openDatabase(join(temporaryFolder(t), 'portico.sqlite'))
+  t.after(() => database[Symbol.asyncDispose]())
+  await roleStore(database).define(defaultRoles)
+  const lines: string[] = []
+  const at = (level: string) => (message: string) => void lines.push(`${level} ${message}`)
+  return {
+    lines,
+    ended,
+    log: { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') },
+    manageGroups,
+    passwords: passwordStore(database, { cipher, clock }),
+    isReserved: (userName) => reserved.includes(userName),
+    publicUrl: (path) => new URL(`hub${path}`, publicUrl),
+    endSessions(account) {
+      ended.push(account)
+      return Promise.resolve(1)
+    },
+  }
+}
