@@ -1,6 +1,7 @@
 import type { AuthenticatorDriver } from 'portico/authenticator'
 import { dummy } from './dummy.ts'
+import { ldap } from './ldap.ts'
 import { quickStart } from './quick-start.ts'
 
 /** Every built-in authenticator; `authenticator.driver` names one. */
-export const authenticators: readonly AuthenticatorDriver[] = [dummy, quickStart]
+export const authenticators: readonly AuthenticatorDriver[] = [dummy, ldap, quickStart]

@@ -21,6 +21,7 @@ const debianPackages = [
   'chromium',
   'openssl',
   'util-linux',
+  'slapd',
 ]
 const concurrency = 2
 /** Milliseconds that one file may take. */
