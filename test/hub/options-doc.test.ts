@@ -32,7 +32,7 @@ function readRow(line: string): Row {
   const cells = line
     .split(/(?<!\\)\|/)
     .slice(1, -1)
-    .map((cell) => cell.trim())
+    .map((cell) => cell.trim().replaceAll('\\|', '|'))
   const [option = '', jupyterHub = '', fallback = '', otherFallback = '', meaning = ''] = cells
   return { option: option.replaceAll('`', ''), jupyterHub, fallback, otherFallback, meaning }
 }
