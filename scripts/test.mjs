@@ -20,6 +20,8 @@ const debianPackages = [
   'python3-ipykernel',
   'chromium',
   'openssl',
+  'libpam-google-authenticator',
+  'oathtool',
   'util-linux',
   'slapd',
 ]
