@@ -14,6 +14,7 @@ import type { HubOptions } from './config.ts'
 import type { Access } from './domain/access.ts'
 import type { Activity } from './domain/activity.ts'
 import type { Login } from './domain/login.ts'
+import type { LoginAttempts } from './domain/login-attempts.ts'
 import type { OauthProvider } from './domain/oauth-provider.ts'
 import type { Routes } from './domain/routes.ts'
 import type { Servers } from './domain/servers.ts'
@@ -34,8 +35,11 @@ import { strictRouter, strictRouters } from './router.ts'
 /** Everything the routers speak to. */
 export interface AppParts {
   readonly access: Access
+  readonly attempts: LoginAttempts
   readonly activity: Activity
   readonly authenticator: Authenticator
+  /** The authenticator's provider posts back across sites. */
+  readonly crossSitePost: boolean
   readonly control: HubControl
   readonly info: HubInfo
   readonly log: Log

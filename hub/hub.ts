@@ -13,7 +13,7 @@ import { type AppParts, createApp, createSocketApp } from './app.ts'
 import type { Config, Drivers } from './config.ts'
 import { createAccess } from './domain/access.ts'
 import { Activity } from './domain/activity.ts'
-import { createLogin } from './domain/login.ts'
+import { createLoginAttempts } from './domain/login-attempts.ts'
 import { createOauthProvider } from './domain/oauth-provider.ts'
 import { Routes } from './domain/routes.ts'
 import { Servers } from './domain/servers.ts'
@@ -25,15 +25,17 @@ import { createEvents, type Events } from './events.ts'
 import { startJobs } from './jobs.ts'
 import { close, listen, listenOnSocket } from './listeners.ts'
 import { createLog, type Log } from './log.ts'
+import { authenticatorContext, createLoginPipeline } from './logins.ts'
 import { createRenderer } from './pages/render.ts'
 import { createRequests } from './request.ts'
 import type { Secrets } from './secrets.ts'
 import { Closers, type Stopped, Stopping, type StopOptions } from './stopping.ts'
 import { auditStore } from './store/audit.ts'
 import { backupDatabase, type Database, databaseAnswers, openDatabase } from './store/database.ts'
+import { identityStore } from './store/identities.ts'
 import { acquireLock } from './store/lock.ts'
+import { loginAttemptStore } from './store/login-attempts.ts'
 import { oauthStore } from './store/oauth.ts'
-import { passwordStore } from './store/native-passwords.ts'
 import { processStore } from './store/processes.ts'
 import { roleStore } from './store/roles.ts'
 import { serverStore } from './store/servers.ts'
@@ -141,7 +143,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   await Promise.all([adopted, proxy.start(AbortSignal.timeout(startPatience))])
   await routes.restore()
   state.isProxyUp = true
-  const purged = [core.tokens, core.sessions, core.oauth]
+  const purged = [core.tokens, core.sessions, core.oauth, core.attemptRows]
   const interval = hub.lastActivityInterval
   closers.add(startJobs({ ...core, routes, servers, log, interval, purged }))
 
@@ -170,6 +172,8 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
   const tokens = tokenStore(database)
   const sessions = sessionStore(database)
   const serverRows = serverStore(database)
+  const identities = identityStore(database)
+  const attemptRows = loginAttemptStore(database)
   const roles = roleStore(database)
   const oauth = oauthStore(database)
   await roles.define(defaultRoles)
@@ -183,23 +187,14 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
   const resolution = config.hub.activityResolution
   const activity = new Activity({ users, servers: serverRows, tokens, log, resolution })
   const { driver, options } = config.authenticator
-  const { allowedUsers, adminUsers, blockedUsers } = config.authenticator.base
-  const reserved = new Set(
-    [...allowedUsers, ...adminUsers, ...blockedUsers, ...config.hub.adminUsers].map(nameKey),
-  )
-  const authenticator = await driver.create(options, {
-    log,
-    manageGroups: false,
-    passwords: passwordStore(database, { cipher: null, clock }),
-    isReserved: (userName) => reserved.has(nameKey(userName)),
-    publicUrl: (path) =>
-      config.hub.publicUrl ? new URL(`hub${path}`, config.hub.publicUrl) : null,
-    endSessions: () => Promise.resolve(0),
-  })
+  const people = { database, identities, sessions, access, log, clock }
+  const authenticator = await driver.create(options, authenticatorContext(config, people))
   return {
     users,
     tokens,
     sessions,
+    identities,
+    attemptRows,
     serverRows,
     roles,
     oauth,
@@ -406,22 +401,15 @@ function createParts(
     requests: createRequests({ ...requestDeps, isOperator: false }),
     socketRequests: createRequests({ ...requestDeps, isOperator: true }),
     hosts: quickStart ? new Set(['127.0.0.1', 'localhost', '[::1]']) : null,
+    crossSitePost: driver.crossSitePost ?? false,
     info: { version, spawner: config.spawner.driver.name, authenticator: driver.name },
     options: {
       ...hub,
       admitsNobody: !base.allowAll && base.allowedUsers.length === 0 && !base.allowExistingUsers,
     },
     render: createRenderer({ templatePaths: hub.templatePaths, globals }),
-    login: createLogin({
-      ...core,
-      log: deps.log,
-      provider: driver.name,
-      options: base,
-      spawnerRefusal: async (userName) =>
-        (await config.spawner.driver.refusal?.(config.spawner.options, userName)) ?? null,
-      sessionDays: hub.cookieMaxAgeDays,
-      cookieKeyId: secrets.cookieKeyId,
-    }),
+    attempts: createLoginAttempts({ store: core.attemptRows, clock: core.clock }),
+    login: createLoginPipeline(options, { ...core, log: deps.log }),
     provider: createOauthProvider({
       ...core,
       tokenSeconds: hub.oauthTokenExpiresIn,

@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely'
 import * as initial from './0001-initial.ts'
+import * as providerSessions from './0002-provider-sessions.ts'
 
 /** One step of the schema: forward only, run in a transaction of its own. */
 export interface Migration {
@@ -8,4 +9,7 @@ export interface Migration {
 }
 
 /** Every migration, oldest first. A released one never changes. */
-export const migrations: readonly Migration[] = [{ name: '0001-initial', up: initial.up }]
+export const migrations: readonly Migration[] = [
+  { name: '0001-initial', up: initial.up },
+  { name: '0002-provider-sessions', up: providerSessions.up },
+]

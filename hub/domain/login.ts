@@ -10,6 +10,7 @@ import { nameKey } from '../../packages/core/slug.ts'
 import type { AuthenticatorOptions } from '../config.ts'
 import type { Events } from '../events.ts'
 import { type Log, shortName } from '../log.ts'
+import type { AccountKey, IdentityStore } from '../store/identities.ts'
 import type { Session, SessionStore } from '../store/sessions.ts'
 import type { User, UserStore } from '../store/users.ts'
 import type { Access } from './access.ts'
@@ -53,6 +54,9 @@ export interface LoginDeps {
   readonly provider: string
   readonly options: AuthenticatorOptions
   readonly users: UserStore
+  readonly identities: IdentityStore
+  /** Names that the config makes admins: their users exist before anybody has logged in. */
+  readonly configAdmins: readonly string[]
   readonly sessions: SessionStore
   readonly access: Access
   readonly events: Events
@@ -93,16 +97,21 @@ class LoginPipeline implements Login {
     const typed = shortName(request.form['username'] ?? '')
     const signal = AbortSignal.any([request.signal, AbortSignal.timeout(patience)])
     const found = await this.#identify({ ...request, signal }, verdict).catch(reasonOf)
-    if (typeof found === 'string') {
-      log.warn(`login failed for ${JSON.stringify(typed)}`, { peer, reason: found })
-      events.emit({ kind: 'login-failed', user: typed, peer, reason: found })
-      return null
-    }
-    const loggedIn = await this.#openSession(await this.#ensureUser(found))
+    if (typeof found === 'string') return this.#refuse(typed, peer, found)
+    const entered = await this.#ensureUser(found)
+    if (typeof entered === 'string') return this.#refuse(found.userName, peer, entered)
+    const loggedIn = await this.#openSession(entered, found.providerSession)
     const user = loggedIn.user.name
     log.info(`${user} logged in`, { peer })
     events.emit({ kind: 'login', user, peer })
     return loggedIn
+  }
+
+  #refuse(userName: string, peer: string, reason: string): null {
+    const user = shortName(userName)
+    this.#deps.log.warn(`login failed for ${JSON.stringify(user)}`, { peer, reason })
+    this.#deps.events.emit({ kind: 'login-failed', user, peer, reason })
+    return null
   }
 
   async end(user: User, session: Session, peer: string): Promise<void> {
@@ -138,7 +147,9 @@ class LoginPipeline implements Login {
     const { authenticator, options, spawnerRefusal } = this.#deps
     const verdict = given ?? (await authenticator.authenticate(request))
     if (verdict.kind === 'denied') return verdict.reason
-    const userName = normalise(verdict.identity.userName, options.usernameMap)
+    const userName =
+      (await this.#userOf(verdict.identity))?.name ??
+      normalise(verdict.identity.userName, options.usernameMap)
     const invalid = invalidName(userName, options.usernamePattern)
     if (invalid !== null) return invalid
     const { allowed, rule } = await this.admits(userName, verdict.identity.allowedBy)
@@ -152,16 +163,65 @@ class LoginPipeline implements Login {
     return (await options.postAuthHook(decided)) ?? 'refused by authenticator.postAuthHook'
   }
 
-  async #ensureUser(identity: Identity): Promise<User> {
-    const { users, access, events, authenticator, clock } = this.#deps
-    const { userName, admin, userInfo } = identity
-    const found = await users.findByName(userName)
-    const made = found
-      ? null
-      : await users.create(userName, { admin: admin ?? false, now: clock() })
-    const user = found ?? made ?? (await users.findByName(userName))
+  /** The user that this account at a provider has been before, whatever it calls itself now. */
+  async #userOf(identity: Identity): Promise<User | null> {
+    const account = this.#accountOf(identity)
+    const userId = account ? await this.#deps.identities.userIdOf(account) : null
+    return userId === null ? null : this.#deps.users.findById(userId)
+  }
+
+  #accountOf({ issuer, subject }: Identity): AccountKey | null {
+    if (issuer === undefined || subject === undefined) return null
+    return { provider: this.#deps.provider, issuer, subject }
+  }
+
+  /** The user of this identity, made where there is none, or why it cannot be theirs. */
+  async #claim(identity: Identity): Promise<{ user: User; isNew: boolean } | string> {
+    const { users, identities, clock } = this.#deps
+    const { userName, admin = false } = identity
+    const account = this.#accountOf(identity)
+    const own = await this.#userOf(identity)
+    if (own && account) {
+      await identities.recordLogin(account, clock())
+      return { user: own, isNew: false }
+    }
+    const known = await users.findByName(userName)
+    const options = { admin, now: clock(), ...(account ? { account } : {}) }
+    const made = known ? null : await users.create(userName, options)
+    if (made) return { user: made, isNew: true }
+    const user = known ?? (await users.findByName(userName))
     if (!user) throw new HubError('unavailable', `the user ${userName} could not be stored`)
-    if (made) {
+    const refusal = account ? await this.#linkExisting(user, account) : null
+    return refusal ?? { user, isNew: false }
+  }
+
+  /** Gives an account the user whose name it has, or says why it must not have it. */
+  async #linkExisting(user: User, account: AccountKey): Promise<string | null> {
+    const { identities, options, configAdmins, clock } = this.#deps
+    const { linkExisting } = options
+    // Another tab may have been faster.
+    if ((await identities.userIdOf(account)) === user.id) return null
+    const isNamed = (names: readonly string[]): boolean =>
+      names.some((name) => nameKey(name) === nameKey(user.name))
+    const isWanted =
+      linkExisting === true ||
+      (Array.isArray(linkExisting) && isNamed(linkExisting)) ||
+      (user.lastActivityAt === null && isNamed(configAdmins))
+    if (isWanted && (await identities.link(user.id, account, clock()))) return null
+    const owners = await identities.ofUser(user.id)
+    return owners.some(({ issuer }) => issuer === account.issuer)
+      ? `the user ${user.name} belongs to another account of ${account.issuer}`
+      : `the user ${user.name} exists and has never logged in through ${account.issuer}: if this is ` +
+          'the same person, name them in authenticator.linkExisting'
+  }
+
+  async #ensureUser(identity: Identity): Promise<User | string> {
+    const { users, access, events, authenticator } = this.#deps
+    const { admin, userInfo } = identity
+    const claimed = await this.#claim(identity)
+    if (typeof claimed === 'string') return claimed
+    const { user, isNew } = claimed
+    if (isNew) {
       events.emit({ kind: 'user-created', user: user.name, by: 'login' })
       await authenticator.addUser?.(user.name)
     }
@@ -174,7 +234,7 @@ class LoginPipeline implements Login {
     return user
   }
 
-  async #openSession(user: User): Promise<LoggedIn> {
+  async #openSession(user: User, providerSession?: string): Promise<LoggedIn> {
     const { sessions, clock, sessionDays, cookieKeyId, provider } = this.#deps
     const now = clock()
     const { session, secret } = await sessions.create({
@@ -184,6 +244,7 @@ class LoginPipeline implements Login {
       expiresAt: new Date(now.getTime() + sessionDays * 86_400_000),
       cookieKeyId,
       provider,
+      providerSession,
     })
     return { user, session, secret }
   }

@@ -2,6 +2,7 @@ import type { Request, Response, Router } from 'express'
 import { describeError, HubError } from '../../packages/core/errors.ts'
 import type { Authenticator } from '../../packages/core/authenticator.ts'
 import type { LoggedIn, Login } from '../domain/login.ts'
+import type { LoginAttempts } from '../domain/login-attempts.ts'
 import { safeNext } from '../domain/next-url.ts'
 import type { Servers } from '../domain/servers.ts'
 import type { User } from '../domain/users.ts'
@@ -10,14 +11,17 @@ import { contextOf, type LoginCookies } from '../request.ts'
 import { strictRouter } from '../router.ts'
 import { fields, loginRequest, serveAuthenticator } from './authenticator-routes.ts'
 import type { Pages } from './page.ts'
+import { serveStrategies } from './provider-login.ts'
 
 export interface LoginPagesDeps {
   readonly pages: Pages
   readonly login: Login
+  readonly attempts: LoginAttempts
   readonly cookies: LoginCookies
   readonly log: Log
   readonly servers: Servers
   readonly authenticator: Authenticator
+  readonly crossSitePost: boolean
   readonly options: {
     readonly defaultUrl: string
     readonly redirectToServer: boolean
@@ -84,6 +88,7 @@ export function loginPages(deps: LoginPagesDeps): Router {
     open,
     refuse: (req, res) => showForm(deps, req, res, failureText(deps)),
   })
+  serveStrategies(router, { ...deps, open })
   return router
 }
 
@@ -125,6 +130,7 @@ async function showForm(
       formAction: `${hubPrefix}login${query}`,
       loginForm: authenticator.loginForm ?? null,
       loginService: authenticator.loginService ?? null,
+      loginServiceUrl: `${hubPrefix}oauth_login`,
       loginLinks: (authenticator.loginForm?.links ?? []).map(({ label, path }) => ({
         label,
         path: `${hubPrefix.slice(0, -1)}${path}`,
@@ -151,7 +157,7 @@ async function logOut(deps: LoginPagesDeps, req: Request, res: Response): Promis
       })
   }
   const { logoutUrl } = authenticator
-  const elsewhere = typeof logoutUrl === 'function' ? logoutUrl(undefined) : logoutUrl
+  const elsewhere = typeof logoutUrl === 'function' ? await logoutUrl(undefined) : logoutUrl
   res.redirect(elsewhere ?? `${pages.urls.hubPrefix}login`)
 }
 

@@ -90,6 +90,17 @@ interface SessionsTable {
   last_seen_at: Time
   authenticated_at: Time
   expires_at: Time
+  provider_session: string | null
+}
+
+interface LoginAttemptsTable {
+  id: Id
+  secret_hash: string
+  provider: string
+  data: JsonText
+  next_url: string | null
+  created_at: Fixed<Time>
+  expires_at: Time
 }
 
 interface OauthClientsTable {
@@ -168,6 +179,7 @@ export interface Schema {
   }
   processes: ProcessesTable
   sessions: SessionsTable
+  login_attempts: LoginAttemptsTable
   oauth_clients: OauthClientsTable
   oauth_codes: OauthCodesTable
   api_tokens: ApiTokensTable

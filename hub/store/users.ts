@@ -1,6 +1,7 @@
 import { type Selectable, sql } from 'kysely'
 import { nameKey } from '../../packages/core/slug.ts'
 import { type Database, prepared } from './database.ts'
+import type { AccountKey } from './identities.ts'
 import type { Schema } from './schema.ts'
 
 /** A user as stored. Times are dates; `userInfo` is the authenticator's clear-text profile. */
@@ -35,7 +36,12 @@ export interface UserStore {
   /** Null when a user with this normalised name exists. Gives the new user the role `user`. */
   create(
     name: string,
-    options: { readonly admin: boolean; readonly now: Date },
+    options: {
+      readonly admin: boolean
+      readonly now: Date
+      /** The account at a provider that the user is made for. */
+      readonly account?: AccountKey
+    },
   ): Promise<User | null>
   rename(id: number, name: string): Promise<void>
   /** Sets the mark and the membership of the role `admin` together; true when there is such a user. */
@@ -143,7 +149,7 @@ function userChanges({
   'create' | 'rename' | 'setUserInfo' | 'setAuthState' | 'delete' | 'recordActivity'
 > {
   return {
-    async create(name, { admin, now }) {
+    async create(name, { admin, now, account }) {
       return db.transaction().execute(async (transaction) => {
         const row = await transaction
           .insertInto('users')
@@ -170,6 +176,16 @@ function userChanges({
               role_id: transaction.selectFrom('roles').select('id').where('name', '=', role),
               managed_by_auth: 0,
             } as never)
+            .execute()
+        if (account)
+          await transaction
+            .insertInto('identities')
+            .values({
+              ...account,
+              user_id: row.id,
+              created_at: now.getTime(),
+              last_login_at: now.getTime(),
+            })
             .execute()
         return known(row)
       })

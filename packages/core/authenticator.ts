@@ -193,7 +193,9 @@ export interface Authenticator {
   /** Which own allow rule would let this user in, or null: for `portico explain login`. */
   allowedBy?(userName: string): Promise<string | null>
   /** Where logout continues, for example at the provider; `authState` is what was stored at login. */
-  readonly logoutUrl?: string | ((authState: Json | undefined) => string | undefined)
+  readonly logoutUrl?:
+    | string
+    | ((authState: Json | undefined) => string | undefined | Promise<string | undefined>)
   /** Called for every new user; must be idempotent. */
   addUser?(userName: string): Promise<void>
   deleteUser?(userName: string): Promise<void>
