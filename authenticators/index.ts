@@ -1,8 +1,19 @@
 import type { AuthenticatorDriver } from 'portico/authenticator'
 import { dummy } from './dummy.ts'
+import { header } from './header.ts'
 import { ldap } from './ldap.ts'
+import { nobody } from './null.ts'
 import { pam } from './pam.ts'
 import { quickStart } from './quick-start.ts'
+import { sharedPassword } from './shared-password.ts'
 
 /** Every built-in authenticator; `authenticator.driver` names one. */
-export const authenticators: readonly AuthenticatorDriver[] = [dummy, ldap, pam, quickStart]
+export const authenticators: readonly AuthenticatorDriver[] = [
+  dummy,
+  header,
+  ldap,
+  nobody,
+  pam,
+  quickStart,
+  sharedPassword,
+]

@@ -187,7 +187,8 @@ async function createCore({ config, secrets }: StartOptions, database: Database,
   const resolution = config.hub.activityResolution
   const activity = new Activity({ users, servers: serverRows, tokens, log, resolution })
   const { driver, options } = config.authenticator
-  const people = { database, identities, sessions, access, log, clock }
+  const { cryptKeys } = secrets
+  const people = { database, identities, sessions, access, log, clock, cryptKeys }
   const authenticator = await driver.create(options, authenticatorContext(config, people))
   return {
     users,

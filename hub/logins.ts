@@ -5,6 +5,7 @@ import { createLogin, type Login, type LoginDeps } from './domain/login.ts'
 import { providerSessions } from './domain/provider-sessions.ts'
 import type { Secrets } from './secrets.ts'
 import type { Database } from './store/database.ts'
+import { fernet } from './store/fernet.ts'
 import { passwordStore } from './store/native-passwords.ts'
 
 /** What the authenticator may use of the hub. */
@@ -13,16 +14,19 @@ export function authenticatorContext(
   people: Omit<Parameters<typeof providerSessions>[0], 'provider'> & {
     readonly database: Database
     readonly clock: () => Date
+    readonly cryptKeys: Secrets['cryptKeys']
   },
 ): AuthenticatorContext {
-  const { database, log, clock } = people
+  const { database, log, clock, cryptKeys } = people
   const names = [base.allowedUsers, base.adminUsers, base.blockedUsers, hub.adminUsers].flat()
   const reserved = new Set(names.map(nameKey))
+  const admins = new Set([...base.adminUsers, ...hub.adminUsers].map(nameKey))
   return {
     log,
     manageGroups: false,
-    passwords: passwordStore(database, { cipher: null, clock }),
+    passwords: passwordStore(database, { cipher: fernet(cryptKeys), clock }),
     isReserved: (userName) => reserved.has(nameKey(userName)),
+    isAdmin: (userName) => admins.has(nameKey(userName)),
     publicUrl: (path) => (hub.publicUrl ? new URL(`hub${path}`, hub.publicUrl) : null),
     endSessions: providerSessions({ ...people, provider: driver.name }),
   }

@@ -3,15 +3,9 @@ import type { PasswordStore, StoredPassword } from '../../packages/core/authenti
 import { HubError } from '../../packages/core/errors.ts'
 import { nameKey } from '../../packages/core/slug.ts'
 import type { Database } from './database.ts'
+import type { Cipher } from './fernet.ts'
 import type { Schema } from './schema.ts'
 import { userStore } from './users.ts'
-
-/** Encrypts what must not lie in the database in clear. */
-export interface Cipher {
-  encrypt(clear: Buffer): Buffer
-  /** Null when no key fits. */
-  decrypt(encrypted: Buffer): Buffer | null
-}
 
 export interface PasswordStoreOptions {
   /** Null when the hub has no `JUPYTERHUB_CRYPT_KEY`: second factors cannot be kept then. */

@@ -64,6 +64,8 @@ export interface LoginForm {
   readonly fields: readonly LoginField[]
   /** The one text for every refused login. Default: `Invalid username or password`. */
   readonly failure?: string
+  /** True when nobody can log in here: the page has no button then. */
+  readonly isClosed?: boolean
   /** Other places to go from the login page. */
   readonly links?: readonly PageLink[]
 }
@@ -194,8 +196,7 @@ export interface Authenticator {
   allowedBy?(userName: string): Promise<string | null>
   /** Where logout continues, for example at the provider; `authState` is what was stored at login. */
   readonly logoutUrl?:
-    | string
-    | ((authState: Json | undefined) => string | undefined | Promise<string | undefined>)
+    string | ((authState: Json | undefined) => string | undefined | Promise<string | undefined>)
   /** Called for every new user; must be idempotent. */
   addUser?(userName: string): Promise<void>
   deleteUser?(userName: string): Promise<void>
@@ -275,6 +276,8 @@ export interface AuthenticatorContext {
   endSessions(account: ProviderAccount): Promise<number>
   /** Names that the config gives rights to (allowed, admin, blocked): a stranger must not claim them. */
   isReserved(userName: string): boolean
+  /** Whether the config names this user as an admin. */
+  isAdmin(userName: string): boolean
 }
 
 /** An authenticator as the hub sees it. */

@@ -1,8 +1,9 @@
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import type { AuthenticatorContext, ProviderAccount } from 'portico/authenticator'
+import { type AuthenticatorContext, nameKey, type ProviderAccount } from 'portico/authenticator'
 import { openDatabase } from '../../hub/store/database.ts'
-import { type Cipher, passwordStore } from '../../hub/store/native-passwords.ts'
+import type { Cipher } from '../../hub/store/fernet.ts'
+import { passwordStore } from '../../hub/store/native-passwords.ts'
 import { roleStore } from '../../hub/store/roles.ts'
 import { defaultRoles } from '../../packages/core/scopes.ts'
 import { temporaryFolder } from './folder.ts'
@@ -18,6 +19,7 @@ export interface RecordedContext extends AuthenticatorContext {
 export interface RecordedOptions {
   readonly manageGroups?: boolean
   readonly reserved?: readonly string[]
+  readonly admins?: readonly string[]
   readonly cipher?: Cipher | null
   readonly clock?: () => Date
   readonly publicUrl?: string
@@ -28,7 +30,13 @@ export async function authenticatorContext(
   t: TestContext,
   options: RecordedOptions = {},
 ): Promise<RecordedContext> {
-  const { manageGroups = false, reserved = [], cipher = null, clock = () => new Date() } = options
+  const {
+    manageGroups = false,
+    reserved = [],
+    admins = [],
+    cipher = null,
+    clock = () => new Date(),
+  } = options
   const { publicUrl = 'https://hub.test/' } = options
   const ended: ProviderAccount[] = []
   const database = await openDatabase(join(temporaryFolder(t), 'portico.sqlite'))
@@ -42,7 +50,8 @@ export async function authenticatorContext(
     log: { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') },
     manageGroups,
     passwords: passwordStore(database, { cipher, clock }),
-    isReserved: (userName) => reserved.includes(userName),
+    isReserved: (userName) => [...reserved, ...admins].includes(nameKey(userName)),
+    isAdmin: (userName) => admins.includes(nameKey(userName)),
     publicUrl: (path) => new URL(`hub${path}`, publicUrl),
     endSessions(account) {
       ended.push(account)
