@@ -26,7 +26,7 @@ const schema = z.strictObject({
   secret: z.string().min(32, 'must have 32 characters or more').optional(),
   secretHeader: headerName.prefault('X-Remote-User-Secret'),
   /** Does without `secret`. Every program on this machine and on the front ends' could be anybody. */
-  allowWithoutSecret: z.boolean().default(false),
+  trustWithoutSecret: z.boolean().default(false),
   /** A header with the names of groups, separated by commas. Needs `manageGroups`. */
   groupsHeader: headerName.optional(),
   /** Where logout continues: the front end's own logout. */
@@ -60,11 +60,11 @@ export const header = defineAuthenticator({
 })
 
 function checkOptions(options: Options, { log, manageGroups }: AuthenticatorContext): void {
-  const { secret, allowWithoutSecret, groupsHeader } = options
-  if (secret === undefined && !allowWithoutSecret)
+  const { secret, trustWithoutSecret, groupsHeader } = options
+  if (secret === undefined && !trustWithoutSecret)
     throw new HubError(
       'invalid_request',
-      "authenticator.secret is required: every program on this machine can send headers. Or set 'authenticator.allowWithoutSecret: true' where nobody's programs run here or on the front ends",
+      "authenticator.secret is required: every program on this machine can send headers. Or set 'authenticator.trustWithoutSecret: true' where nobody's programs run here or on the front ends",
     )
   if (groupsHeader !== undefined && !manageGroups)
     throw new HubError(

@@ -2,7 +2,9 @@ import type { AuthenticatorDriver } from 'portico/authenticator'
 import { dummy } from './dummy.ts'
 import { header } from './header.ts'
 import { ldap } from './ldap.ts'
+import { native } from './native.ts'
 import { nobody } from './null.ts'
+import { oauthDrivers } from './oidc.ts'
 import { pam } from './pam.ts'
 import { quickStart } from './quick-start.ts'
 import { sharedPassword } from './shared-password.ts'
@@ -12,7 +14,9 @@ export const authenticators: readonly AuthenticatorDriver[] = [
   dummy,
   header,
   ldap,
+  native,
   nobody,
+  ...oauthDrivers,
   pam,
   quickStart,
   sharedPassword,

@@ -10,6 +10,7 @@ import { configurableHttpProxy } from '../proxy/client.ts'
 import { embeddedCommand, isEmbeddedCommand, settleCommand, spawners } from '../spawners/index.ts'
 import type { HubControl } from './api/hub.ts'
 import { type AppParts, createApp, createSocketApp } from './app.ts'
+import { allowRule } from './config/checks.ts'
 import type { Config, Drivers } from './config.ts'
 import { createAccess } from './domain/access.ts'
 import { Activity } from './domain/activity.ts'
@@ -406,7 +407,7 @@ function createParts(
     info: { version, spawner: config.spawner.driver.name, authenticator: driver.name },
     options: {
       ...hub,
-      admitsNobody: !base.allowAll && base.allowedUsers.length === 0 && !base.allowExistingUsers,
+      admitsNobody: [...allowRule.find(config)].length > 0,
     },
     render: createRenderer({ templatePaths: hub.templatePaths, globals }),
     attempts: createLoginAttempts({ store: core.attemptRows, clock: core.clock }),

@@ -7,6 +7,7 @@ import type { Secrets } from './secrets.ts'
 import type { Database } from './store/database.ts'
 import { fernet } from './store/fernet.ts'
 import { passwordStore } from './store/native-passwords.ts'
+import { userStore } from './store/users.ts'
 
 /** What the authenticator may use of the hub. */
 export function authenticatorContext(
@@ -27,6 +28,12 @@ export function authenticatorContext(
     passwords: passwordStore(database, { cipher: fernet(cryptKeys), clock }),
     isReserved: (userName) => reserved.has(nameKey(userName)),
     isAdmin: (userName) => admins.has(nameKey(userName)),
+    async endLogins(userName) {
+      const user = await userStore(database).findByName(userName)
+      if (!user) return
+      await people.sessions.deleteOfUser(user.id)
+      people.access.forget(user.id)
+    },
     publicUrl: (path) => (hub.publicUrl ? new URL(`hub${path}`, hub.publicUrl) : null),
     endSessions: providerSessions({ ...people, provider: driver.name }),
   }

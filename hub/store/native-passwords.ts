@@ -13,7 +13,10 @@ export interface PasswordStoreOptions {
   readonly clock: () => Date
 }
 
-type Row = Selectable<Schema['native_passwords']> & { readonly name: string }
+type Row = Selectable<Schema['native_passwords']> & {
+  readonly name: string
+  readonly user_created_at: number
+}
 
 /**
  * The passwords of authenticators without a provider. A second factor whose key is gone throws
@@ -26,14 +29,16 @@ export function passwordStore(database: Database, options: PasswordStoreOptions)
 function passwordQueries(
   { db }: Database,
   { cipher }: PasswordStoreOptions,
-): Pick<PasswordStore, 'find' | 'pending' | 'countPending'> {
+): Pick<PasswordStore, 'keepsSecrets' | 'find' | 'pending' | 'countPending'> {
   const rows = () =>
     db
       .selectFrom('native_passwords')
       .innerJoin('users', 'users.id', 'native_passwords.user_id')
       .selectAll('native_passwords')
-      .select('users.name')
+      .select(['users.name', 'users.created_at as user_created_at'])
   return {
+    keepsSecrets: cipher !== null,
+
     async find(userName) {
       const row = await rows().where('name_key', '=', nameKey(userName)).executeTakeFirst()
       return row ? fromRow(row, cipher) : null
@@ -56,25 +61,24 @@ function passwordQueries(
 function passwordChanges(
   database: Database,
   { cipher, clock }: PasswordStoreOptions,
-): Omit<PasswordStore, 'find' | 'pending' | 'countPending'> {
+): Omit<PasswordStore, 'keepsSecrets' | 'find' | 'pending' | 'countPending'> {
   const { db } = database
   const users = userStore(database)
   const isOf = (userName: string) =>
     db.selectFrom('users').select('id').where('name_key', '=', nameKey(userName))
   return {
-    async add(userName, { passwordHash, approved, totpSecret }) {
-      const encrypted = totpSecret && seal(totpSecret, cipher)
+    async add(userName, { passwordHash, approved }) {
       const now = clock()
-      await users.create(userName, { admin: false, now })
+      const made = await users.create(userName, { admin: false, now })
       const added = await db
         .insertInto('native_passwords')
         .values({
           user_id: isOf(userName),
           password_hash: passwordHash,
-          approved: Number(approved),
+          approved: Number(approved === 'if-new' ? made !== null : approved),
           created_at: now.getTime(),
           changed_at: null,
-          encrypted_totp_secret: encrypted,
+          encrypted_totp_secret: null,
           totp_last_step: null,
         } as never)
         .onConflict((conflict) => conflict.column('user_id').doNothing())
@@ -92,6 +96,14 @@ function passwordChanges(
       const query = db
         .updateTable('native_passwords')
         .set({ password_hash: passwordHash, changed_at: clock().getTime() })
+      const result = await query.where('user_id', 'in', isOf(userName)).executeTakeFirst()
+      return result.numUpdatedRows > 0n
+    },
+
+    async setTotpSecret(userName, secret) {
+      const query = db
+        .updateTable('native_passwords')
+        .set({ encrypted_totp_secret: secret && seal(secret, cipher), totp_last_step: null })
       const result = await query.where('user_id', 'in', isOf(userName)).executeTakeFirst()
       return result.numUpdatedRows > 0n
     },
@@ -144,6 +156,7 @@ function fromRow(row: Row, cipher: Cipher | null): StoredPassword {
     passwordHash: password_hash,
     approved: approved === 1,
     createdAt: new Date(created_at),
+    userExisted: row.user_created_at < created_at,
     changedAt: changed_at === null ? null : new Date(changed_at),
     totpSecret: encrypted_totp_secret && unseal(name, encrypted_totp_secret, cipher),
   }

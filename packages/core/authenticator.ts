@@ -214,6 +214,8 @@ export interface StoredPassword {
   readonly approved: boolean
   readonly createdAt: Date
   readonly changedAt: Date | null
+  /** True when there was a user of this name before there was a password. */
+  readonly userExisted: boolean
   /** Decrypted; null when there is no second factor. */
   readonly totpSecret: Buffer | null
 }
@@ -223,14 +225,16 @@ export interface StoredPassword {
  * `nameKey`; an entry goes when its user is deleted, and follows when the user is renamed.
  */
 export interface PasswordStore {
+  /** Whether the hub has a key to encrypt second factors with. */
+  readonly keepsSecrets: boolean
   find(userName: string): Promise<StoredPassword | null>
   /**
    * Makes an entry, and the user where there is none; false when the name has an entry already.
-   * @throws {HubError} `unavailable` for a `totpSecret` when the hub has no key to encrypt it.
+   * `if-new` approves it only when there was no such user, whose rights a stranger would get.
    */
   add(
     userName: string,
-    entry: Pick<StoredPassword, 'passwordHash' | 'approved' | 'totpSecret'>,
+    entry: { readonly passwordHash: string; readonly approved: boolean | 'if-new' },
   ): Promise<boolean>
   /** Entries that wait for approval, oldest first. */
   pending(limit: number): Promise<readonly StoredPassword[]>
@@ -239,6 +243,11 @@ export interface PasswordStore {
   approve(userName: string): Promise<boolean>
   /** False when there is no such entry. */
   setPassword(userName: string, passwordHash: string): Promise<boolean>
+  /**
+   * Sets or, with null, removes the second factor; false when there is no such entry.
+   * @throws {HubError} `unavailable` when the hub has no key to encrypt it.
+   */
+  setTotpSecret(userName: string, secret: Buffer | null): Promise<boolean>
   /** Removes the entry, and the user when it was made together with it and has not been used. */
   remove(userName: string): Promise<boolean>
   /** Takes a TOTP step for good; false when it or a later one was taken before. Atomic. */
@@ -276,6 +285,8 @@ export interface AuthenticatorContext {
   endSessions(account: ProviderAccount): Promise<number>
   /** Names that the config gives rights to (allowed, admin, blocked): a stranger must not claim them. */
   isReserved(userName: string): boolean
+  /** Ends every login of a user, with all that hangs on them; for a changed password. */
+  endLogins(userName: string): Promise<void>
   /** Whether the config names this user as an admin. */
   isAdmin(userName: string): boolean
 }

@@ -89,7 +89,7 @@ describe('header', () => {
     await assert.rejects(createAuthenticator(t, header, { trustedPeers }), /secret is required/)
     const { context } = await createAuthenticator(t, header, {
       trustedPeers,
-      allowWithoutSecret: true,
+      trustWithoutSecret: true,
     })
     assert.match(context.lines.join('\n'), /10\.1\.0\.0\/16, fd00::7 must drop x-remote-user/)
     await assert.rejects(

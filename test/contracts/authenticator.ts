@@ -126,14 +126,14 @@ export function authenticatorContract(
     it('meets hostile names and secrets with a verdict, never with a fault', async (t) => {
       const { authenticator, right } = await subject(t)
       const known = right?.().form ?? {}
-      const forms = texts.flatMap((text) => [
-        { username: text, password: 'not the password' },
-        { ...known, username: text },
-        { ...known, password: `${text}!` },
+      const forms: Readonly<Record<string, string>>[] = texts.flatMap((text, index) => [
+        { username: text, password: `${text}!` },
+        ...(index % 4 === 1 ? [{ ...known, username: text }] : []),
+        ...(index % 4 === 3 ? [{ ...known, password: `${text}!` }] : []),
       ])
       const verdicts = await inTurns(forms, 4, (form) => verdictOf(authenticator, { form }))
       for (const [index, verdict] of verdicts.entries()) {
-        const typed = forms[index]?.username
+        const typed = forms[index]?.['username']
         // The hub refuses such a name; as another one it would not.
         if (verdict.kind === 'identified' && typed?.includes('\0'))
           assert.equal(verdict.identity.userName, typed)

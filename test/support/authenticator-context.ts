@@ -14,6 +14,8 @@ export interface RecordedContext extends AuthenticatorContext {
   readonly lines: readonly string[]
   /** What `endSessions` was asked for. */
   readonly ended: readonly ProviderAccount[]
+  /** Whom `endLogins` was asked for. */
+  readonly loggedOut: readonly string[]
 }
 
 export interface RecordedOptions {
@@ -39,6 +41,7 @@ export async function authenticatorContext(
   } = options
   const { publicUrl = 'https://hub.test/' } = options
   const ended: ProviderAccount[] = []
+  const loggedOut: string[] = []
   const database = await openDatabase(join(temporaryFolder(t), 'portico.sqlite'))
   t.after(() => database[Symbol.asyncDispose]())
   await roleStore(database).define(defaultRoles)
@@ -47,11 +50,16 @@ export async function authenticatorContext(
   return {
     lines,
     ended,
+    loggedOut,
     log: { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') },
     manageGroups,
     passwords: passwordStore(database, { cipher, clock }),
     isReserved: (userName) => [...reserved, ...admins].includes(nameKey(userName)),
     isAdmin: (userName) => admins.includes(nameKey(userName)),
+    endLogins(userName) {
+      loggedOut.push(userName)
+      return Promise.resolve()
+    },
     publicUrl: (path) => new URL(`hub${path}`, publicUrl),
     endSessions(account) {
       ended.push(account)
