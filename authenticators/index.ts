@@ -2,6 +2,7 @@ import type { AuthenticatorDriver } from 'portico/authenticator'
 import { dummy } from './dummy.ts'
 import { header } from './header.ts'
 import { ldap } from './ldap.ts'
+import { multi } from './multi.ts'
 import { native } from './native.ts'
 import { nobody } from './null.ts'
 import { oauthDrivers } from './oidc.ts'
@@ -9,8 +10,7 @@ import { pam } from './pam.ts'
 import { quickStart } from './quick-start.ts'
 import { sharedPassword } from './shared-password.ts'
 
-/** Every built-in authenticator; `authenticator.driver` names one. */
-export const authenticators: readonly AuthenticatorDriver[] = [
+const single: readonly AuthenticatorDriver[] = [
   dummy,
   header,
   ldap,
@@ -21,3 +21,6 @@ export const authenticators: readonly AuthenticatorDriver[] = [
   quickStart,
   sharedPassword,
 ]
+
+/** Every built-in authenticator; `authenticator.driver` names one. */
+export const authenticators: readonly AuthenticatorDriver[] = [...single, multi(single)]
