@@ -11,6 +11,8 @@ export interface Preset<Shape extends z.ZodRawShape> {
   readonly options: Shape
   /** What is wrong with them together: path and message. */
   readonly problems?: (options: Chosen<Shape>) => Iterable<readonly [string, string]>
+  /** Whether options of its own let somebody in, besides those whose names begin with `allowed`. */
+  readonly allows?: (options: Chosen<Shape>) => boolean
   readonly provider: (options: Chosen<Shape>, context: OauthContext) => Provider
 }
 
@@ -33,12 +35,20 @@ export function defineOauth<Shape extends z.ZodRawShape>(
   return defineAuthenticator({
     name,
     config,
+    // `allowUnverifiedEmail` lets nobody in.
+    allows: (options) =>
+      (preset.allows?.(options as Chosen<Shape>) ?? false) ||
+      Object.entries(options).some(([option, value]) => /^allowed/.test(option) && holdsAny(value)),
     async create(options, context) {
       const { createOauthAuthenticator } = await import('./create.ts')
       const chosen = options as Chosen<Shape>
       return createOauthAuthenticator(chosen, provider(chosen, context), context)
     },
   })
+}
+
+function holdsAny(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.keys(value).length > 0
 }
 
 function* sharedProblems(options: OauthOptions): Iterable<readonly [string, string]> {

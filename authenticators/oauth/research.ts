@@ -128,6 +128,8 @@ export const cilogon = defineOauth({
   *problems({ idps }) {
     if (Object.keys(idps).length === 0) yield ['idps', 'names no institution']
   },
+  allows: ({ idps }) =>
+    Object.values(idps).some((idp) => idp.allowAll || idp.allowedDomains.length > 0),
   provider({ idps, skin, issuer }) {
     const ofLogin = ({ claims }: Facts) => {
       const idp = textAt(claims, 'idp')

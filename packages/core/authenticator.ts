@@ -299,6 +299,11 @@ export interface AuthenticatorDriver<Schema extends z.ZodObject = z.ZodObject> {
   readonly crossSitePost?: boolean
   /** True for test authenticators that let anybody in: refused on a routable address without an override. */
   readonly insecure?: boolean
+  /**
+   * Whether options of its own let somebody in. Default: a list or a `true` under a name that begins
+   * with `allow`.
+   */
+  readonly allows?: (config: z.output<Schema>) => boolean
   /** Called once at start. Throws a plain sentence when these options cannot work here (library or program missing). */
   readonly create: (
     config: z.output<Schema>,
