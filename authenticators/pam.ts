@@ -13,7 +13,7 @@ import { HubError } from 'portico/errors'
 import { z } from 'zod'
 import type { PamReply, PamRequest } from './libpam.ts'
 import { ensureAccount, localAccountOptions } from './local-accounts.ts'
-import { PamPool } from './pam-pool.ts'
+import { WorkerPool } from './worker-pool.ts'
 
 const groups = z.array(z.string().min(1)).default([])
 
@@ -60,6 +60,7 @@ const options = {
 
 const schema = z.strictObject(options)
 type Options = z.output<typeof schema>
+type PamPool = WorkerPool<PamRequest, PamReply>
 
 /**
  * Accounts of the machine the hub runs on, through Linux-PAM. The hub runs as root, or as an
@@ -72,7 +73,14 @@ export const pam = defineAuthenticator({
   async create(config, context) {
     checkService(config.service)
     const { executorThreads: workers, maxWaiting: waiting, timeout } = config
-    const pool = new PamPool({ workers, waiting, patience: timeout * 1_000, log: context.log })
+    const pool: PamPool = new WorkerPool({
+      program: 'authenticators/pam-worker',
+      what: 'PAM',
+      workers,
+      waiting,
+      patience: timeout * 1_000,
+      log: context.log,
+    })
     try {
       await pool.open()
     } catch (error) {
@@ -160,9 +168,13 @@ class PamAuthenticator implements Authenticator {
       groups: [...new Set([...allowedGroups, ...adminGroups])],
       allGroups: this.#context.manageGroups,
     }
-    const reply = await this.#pool.ask(request, signal)
-    if (reply.kind === 'failed') throw new Error(reply.message)
-    return reply
+    try {
+      const reply = await this.#pool.ask(request, signal)
+      if (reply.kind === 'failed') throw new Error(reply.message)
+      return reply
+    } finally {
+      for (const secret of question.answers ?? []) secret.fill(0)
+    }
   }
 
   #identity(reply: PamReply & { readonly kind: 'accepted' }): Identity {

@@ -72,7 +72,7 @@ async function subject(t: TestContext, providers: readonly object[]) {
     }
     const answer = await route.handle(new Request(new URL(path, 'http://hub.test/')), visit)
     assert.ok(!(answer instanceof Response))
-    return answer as Omit<AuthenticatorPage, 'kind'> & Omit<RouteLogin, 'kind'>
+    return answer as unknown as Omit<AuthenticatorPage, 'kind'> & Omit<RouteLogin, 'kind'>
   }
   const logIn = async (name: string, username: string, password: string) => {
     const { verdict } = await call(`POST /${name}/login`, { username, password })

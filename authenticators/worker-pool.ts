@@ -1,22 +1,27 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { HubError } from 'portico/errors'
 import { programPath } from 'portico/process'
-import type { PamReply, PamRequest } from './libpam.ts'
 
-export interface PamPoolOptions {
+export interface WorkerPoolOptions {
+  /** The program to run: it says `ready`, then answers one message after the other. */
+  readonly program: string
+  /** What it asks, for messages. */
+  readonly what: string
+  /** Its whole environment. */
+  readonly env?: Readonly<Record<string, string>>
   /** Processes at most; each takes one question at a time. */
   readonly workers: number
   /** Questions that may wait for a process. */
   readonly waiting: number
-  /** Milliseconds that PAM may take for one question. */
+  /** Milliseconds for one question. */
   readonly patience: number
   readonly log: { warn(message: string): void }
 }
 
-interface Job {
-  readonly request: PamRequest
+interface Job<Request, Reply> {
+  readonly request: Request
   readonly signal: AbortSignal
-  readonly resolve: (reply: PamReply) => void
+  readonly resolve: (reply: Reply) => void
   readonly reject: (error: unknown) => void
 }
 
@@ -24,28 +29,28 @@ interface Job {
 const startPatience = 30_000
 const idleTime = 300_000
 
-/** A bounded number of processes that ask PAM, and a bounded queue before them. */
-export class PamPool {
-  readonly #options: PamPoolOptions
-  readonly #workers = new Set<PamWorker>()
-  readonly #queue: Job[] = []
+/** A bounded number of processes for calls that block, and a bounded queue before them. */
+export class WorkerPool<Request extends object, Reply> {
+  readonly #options: WorkerPoolOptions
+  readonly #workers = new Set<Worker<Request, Reply>>()
+  readonly #queue: Job<Request, Reply>[] = []
   #isClosed = false
 
-  constructor(options: PamPoolOptions) {
+  constructor(options: WorkerPoolOptions) {
     this.#options = options
   }
 
-  /** Starts the first process. Throws when PAM does not work on this machine; the log says why. */
+  /** Starts the first process. Throws when the program cannot work on this machine; the log says why. */
   async open(): Promise<void> {
     await this.#add().ready
   }
 
   /**
-   * Asks PAM. The secrets in the request are overwritten afterwards.
-   * @throws {HubError} `unavailable` when the queue is full, PAM takes too long or its process dies.
+   * Asks the program; the message is not needed any more when this settles.
+   * @throws {HubError} `unavailable` when the queue is full, it takes too long or the process dies.
    */
-  ask(request: PamRequest, signal: AbortSignal): Promise<PamReply> {
-    const asked = new Promise<PamReply>((resolve, reject) => {
+  ask(request: Request, signal: AbortSignal): Promise<Reply> {
+    return new Promise<Reply>((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason as Error)
       if (this.#isClosed) return reject(unavailable('The hub is stopping'))
       if (this.#queue.length >= this.#options.waiting && !this.#free())
@@ -60,23 +65,22 @@ export class PamPool {
       this.#queue.push(job)
       this.#next()
     })
-    return asked.finally(() => request.answers?.forEach((secret) => secret.fill(0)))
   }
 
-  /** Ends all processes, also those that PAM holds. */
+  /** Ends all processes, also those that are held up. */
   async close(): Promise<void> {
     this.#isClosed = true
     for (const job of this.#queue.splice(0)) job.reject(unavailable('The hub is stopping'))
     await Promise.all([...this.#workers].map((worker) => worker.kill()))
   }
 
-  #free(): PamWorker | null {
+  #free(): Worker<Request, Reply> | null {
     for (const worker of this.#workers) if (!worker.isBusy) return worker
     return this.#workers.size < this.#options.workers ? this.#add() : null
   }
 
-  #add(): PamWorker {
-    const worker = new PamWorker(this.#options)
+  #add(): Worker<Request, Reply> {
+    const worker = new Worker<Request, Reply>(this.#options)
     this.#workers.add(worker)
     void worker.ended.then(() => {
       this.#workers.delete(worker)
@@ -100,21 +104,22 @@ export class PamPool {
 }
 
 /** One process. */
-class PamWorker {
+class Worker<Request extends object, Reply> {
   readonly ready: Promise<void>
   readonly ended: Promise<void>
   readonly #child: ChildProcess
   readonly #patience: number
-  readonly #log: PamPoolOptions['log']
+  readonly #log: WorkerPoolOptions['log']
+  readonly #what: string
   #isBusy = false
   #lastWords = ''
   #idle: NodeJS.Timeout | undefined
 
-  constructor({ patience, log }: PamPoolOptions) {
-    const [, script] = programPath('authenticators/pam-worker')
+  constructor({ program, what, env = {}, patience, log }: WorkerPoolOptions) {
+    const [, script] = programPath(program)
     const child = fork(script, [], {
       execArgv: [],
-      env: {},
+      env,
       cwd: '/',
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -122,13 +127,14 @@ class PamWorker {
     this.#child = child
     this.#patience = patience
     this.#log = log
+    this.#what = what
     this.ended = new Promise((resolve) => {
       child.once('exit', () => resolve())
       child.once('error', () => resolve())
     })
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#lastWords = (this.#lastWords + text).slice(-2_000)
-      log.warn(`a PAM module says: ${text.trim().slice(0, 500)}`)
+      log.warn(`${what} says: ${text.trim().slice(0, 500)}`)
     })
     this.ready = this.#message(startPatience).then(() => {})
     this.ready.catch(() => {})
@@ -139,7 +145,7 @@ class PamWorker {
     return this.#isBusy || this.#child.killed || !this.#child.connected
   }
 
-  async ask({ request, signal, resolve, reject }: Job): Promise<void> {
+  async ask({ request, signal, resolve, reject }: Job<Request, Reply>): Promise<void> {
     this.#isBusy = true
     clearTimeout(this.#idle)
     try {
@@ -147,7 +153,7 @@ class PamWorker {
       if (signal.aborted) return
       const reply = this.#message(this.#patience)
       this.#child.send(request, (error) => error && this.#child.kill('SIGKILL'))
-      resolve((await reply) as PamReply)
+      resolve((await reply) as Reply)
     } catch (error) {
       reject(error)
     } finally {
@@ -172,7 +178,7 @@ class PamWorker {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         child.kill('SIGKILL')
-        this.#log.warn(`PAM took longer than ${patience / 1_000} seconds and was stopped`)
+        this.#log.warn(`${this.#what} took longer than ${patience / 1_000} seconds and was stopped`)
         reject(unavailable('The check took too long'))
       }, patience)
       const settle = (): void => {
@@ -185,7 +191,7 @@ class PamWorker {
       }
       const died = (): void => {
         settle()
-        this.#log.warn(`a PAM process has died. ${this.#lastWords}`.trim())
+        this.#log.warn(`a process of ${this.#what} has died. ${this.#lastWords}`.trim())
         reject(unavailable('The check was interrupted'))
       }
       child.once('message', received).once('exit', died).once('error', died)
