@@ -7,18 +7,22 @@ import { until } from './until.ts'
 
 /**
  * Checks the config of an example, starts it on free ports with data of its own, and waits for its
- * first answer. `flags` replace what is only true elsewhere (`--set=section.option=value`).
+ * first answer. `flags` replace what is only true elsewhere (`--set=section.option=value`),
+ * perhaps by what follows from the example's url.
  */
 export async function startExample(
   t: TestContext,
   name: string,
-  ...flags: readonly string[]
+  ...flags: readonly (string | ((url: string) => Promise<readonly string[]>))[]
 ): Promise<Site & { readonly program: Program }> {
   const site = await makeSite(t)
+  const all = await Promise.all(
+    flags.map((flag) => (typeof flag === 'string' ? [flag] : flag(site.url))),
+  )
   const config = `--config=${join(packageRoot(), 'examples', name, 'portico.config.ts')}`
   const checked = await portico(site, 'config', 'check', config)
   assert.equal(checked.code, 0, checked.err)
-  const program = await startPortico(site, 'start', config, ...flags)
+  const program = await startPortico(site, 'start', config, ...all.flat())
   await until(
     'the example answers',
     async () => {

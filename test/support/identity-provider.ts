@@ -27,15 +27,6 @@ export async function startIdentityProvider(
   const [port = 0] = await freePorts(1)
   const issuer = `http://127.0.0.1:${port}`
   const provider = new Provider(issuer, configuration(hubUrl, people))
-  for (const e of [
-    'backchannel.error',
-    'backchannel.success',
-    'end_session.error',
-    'server_error',
-    'end_session.success',
-  ])
-    provider.on(e as never, (...a: unknown[]) =>
-    )
   const server = createServer((req, res) => void provider.callback()(req, res))
   server.listen(port, '127.0.0.1')
   await once(server, 'listening')
