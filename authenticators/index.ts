@@ -1,6 +1,7 @@
 import type { AuthenticatorDriver } from 'portico/authenticator'
 import { dummy } from './dummy.ts'
 import { header } from './header.ts'
+import { kerberos } from './kerberos.ts'
 import { ldap } from './ldap.ts'
 import { multi } from './multi.ts'
 import { native } from './native.ts'
@@ -13,6 +14,7 @@ import { sharedPassword } from './shared-password.ts'
 const single: readonly AuthenticatorDriver[] = [
   dummy,
   header,
+  kerberos,
   ldap,
   native,
   nobody,

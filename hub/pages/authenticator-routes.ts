@@ -95,6 +95,7 @@ async function showPage(
   res: Response,
   page: AuthenticatorPage,
 ): Promise<void> {
+  if (page.headers) res.set(page.headers)
   await pages.show(
     req,
     res,

@@ -91,6 +91,7 @@ export interface AuthenticatorPage {
   readonly kind: 'page'
   /** Default: 200. */
   readonly status?: number
+  readonly headers?: Readonly<Record<string, string>>
   readonly title: string
   /** Paragraphs. */
   readonly text?: readonly string[]
