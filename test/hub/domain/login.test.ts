@@ -10,6 +10,7 @@ import { createLogin, invalidName } from '../../../hub/domain/login.ts'
 import { createEvents } from '../../../hub/events.ts'
 import { createLog } from '../../../hub/log.ts'
 import { type Database, openDatabase } from '../../../hub/store/database.ts'
+import { identityStore } from '../../../hub/store/identities.ts'
 import { roleStore } from '../../../hub/store/roles.ts'
 import { sessionStore } from '../../../hub/store/sessions.ts'
 import { userStore } from '../../../hub/store/users.ts'
@@ -59,6 +60,8 @@ function pipeline(
       allowExistingUsers: parsed.allowExistingUsers ?? parsed.allowedUsers.length > 0,
     } as AuthenticatorOptions,
     users,
+    identities: identityStore(database),
+    configAdmins: parsed.adminUsers,
     sessions,
     changes: new Changes(),
     events: createEvents(),
