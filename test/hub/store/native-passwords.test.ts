@@ -97,7 +97,7 @@ describe('the store of passwords', () => {
     const { passwords } = await stores(t)
     await passwords.add('zoe', entry)
     const taken = await Promise.all([7, 7, 7].map((step) => passwords.takeTotpStep('zoe', step)))
-    assert.deepEqual(taken.toSorted(), [false, false, true])
+    assert.equal(taken.filter(Boolean).length, 1)
     assert.equal(await passwords.takeTotpStep('zoe', 6), false)
     assert.equal(await passwords.takeTotpStep('zoe', 8), true)
   })
