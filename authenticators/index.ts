@@ -3,6 +3,7 @@ import { dummy } from './dummy.ts'
 import { header } from './header.ts'
 import { kerberos } from './kerberos.ts'
 import { ldap } from './ldap.ts'
+import { lti13 } from './lti13.ts'
 import { multi } from './multi.ts'
 import { native } from './native.ts'
 import { nobody } from './null.ts'
@@ -16,6 +17,7 @@ const single: readonly AuthenticatorDriver[] = [
   header,
   kerberos,
   ldap,
+  lti13,
   native,
   nobody,
   ...oauthDrivers,

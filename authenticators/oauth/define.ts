@@ -38,7 +38,9 @@ export function defineOauth<Shape extends z.ZodRawShape>(
     // `allowUnverifiedEmail` lets nobody in.
     allows: (options) =>
       (preset.allows?.(options as Chosen<Shape>) ?? false) ||
-      Object.entries(options).some(([option, value]) => /^allowed/.test(option) && holdsAny(value)),
+      Object.entries(options).some(
+        ([option, value]) => option.startsWith('allowed') && holdsAny(value),
+      ),
     async create(options, context) {
       const { createOauthAuthenticator } = await import('./create.ts')
       const chosen = options as Chosen<Shape>

@@ -131,8 +131,8 @@ export const cilogon = defineOauth({
   allows: ({ idps }) =>
     Object.values(idps).some((idp) => idp.allowAll || idp.allowedDomains.length > 0),
   provider({ idps, skin, issuer }) {
-    const ofLogin = ({ claims }: Facts) => {
-      const idp = textAt(claims, 'idp')
+    const ofLogin = ({ user }: Facts) => {
+      const idp = textAt(user, 'idp')
       return idp !== undefined && Object.hasOwn(idps, idp) ? idps[idp] : undefined
     }
     const ids = Object.keys(idps)

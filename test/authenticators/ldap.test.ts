@@ -1,16 +1,12 @@
 import assert from 'node:assert/strict'
-import { describe, it, type TestContext } from 'node:test'
+import { describe, it } from 'node:test'
 import type { Verdict } from 'portico/authenticator'
 import { HubError } from 'portico/errors'
 import { ldap } from '../../authenticators/ldap.ts'
-import {
-  authenticatorContract,
-  createAuthenticator,
-  loginRequest,
-} from '../contracts/authenticator.ts'
-import { authenticatorContext } from '../support/authenticator-context.ts'
+import { authenticatorContract, loginRequest } from '../contracts/authenticator.ts'
 import { testAuthority } from '../support/certificates.ts'
 import { temporaryFolder } from '../support/folder.ts'
+import { lightContext } from '../support/light-context.ts'
 import {
   base,
   groupDn,
@@ -35,17 +31,17 @@ const search = {
 
 type Options = Readonly<Record<string, unknown>>
 
-async function directory(t: TestContext, slapd: Slapd, options: Options, manageGroups = false) {
-  const given = await authenticatorContext(t, { manageGroups })
-  const { authenticator } = await createAuthenticator(
-    t,
-    ldap,
-    { serverAddress: slapd.address, tlsCaFile: slapd.ca, ...options },
-    given,
-  )
-  const logIn = (username: string, password = secret): Promise<Verdict> =>
-    authenticator.authenticate(loginRequest({ form: { username, password } }))
-  return { logIn, lines: given.lines }
+async function directory(slapd: Slapd, options: Options, manageGroups = false) {
+  const { context, lines } = lightContext(manageGroups)
+  const given = { serverAddress: slapd.address, tlsCaFile: slapd.ca, ...options }
+  const authenticator = await ldap.create(ldap.config.parse(given), context)
+  const logIn = (
+    username: string,
+    password = secret,
+    signal = AbortSignal.timeout(60_000),
+  ): Promise<Verdict> =>
+    authenticator.authenticate(loginRequest({ form: { username, password }, signal }))
+  return { logIn, lines }
 }
 
 const nameOf = (verdict: Verdict): string | null =>
@@ -75,7 +71,7 @@ describe('ldap', { skip: slapdMissing }, () => {
       { ...template, ...secure },
       { ...search, ...secure },
     ]) {
-      const { logIn } = await directory(t, slapd, options)
+      const { logIn } = await directory(slapd, options)
       assert.equal(nameOf(await logIn('ada')), 'ada')
       assert.equal(nameOf(await logIn('ADA')), 'ada')
       assert.equal(nameOf(await logIn('Mixed.Case')), 'mixed.case')
@@ -94,7 +90,7 @@ describe('ldap', { skip: slapdMissing }, () => {
     const slapd = await startSlapd(t)
     const any = { validUsernameRegex: '.*' }
     for (const options of [template, search]) {
-      const { logIn } = await directory(t, slapd, { ...options, ...any })
+      const { logIn } = await directory(slapd, { ...options, ...any })
       assert.equal(nameOf(await logIn('star*(x)\\y')), 'star*(x)\\y')
       assert.equal(nameOf(await logIn('zoë', 'pässwörd-日本-€')), 'zoë')
       assert.equal(nameOf(await logIn('zoe\u0308', 'pässwörd-日本-€')), 'zoë')
@@ -118,20 +114,20 @@ describe('ldap', { skip: slapdMissing }, () => {
       ])
         assert.equal(nameOf(await logIn(name)), null, JSON.stringify(name))
     }
-    const { logIn } = await directory(t, slapd, { ...template, ...any })
+    const { logIn } = await directory(slapd, { ...template, ...any })
     assert.equal(nameOf(await logIn(' #odd, name=+"<>; ')), ' #odd, name=+"<>; ')
   })
 
   it('lets nobody in who is found twice', async (t) => {
     const slapd = await startSlapd(t)
-    const { logIn } = await directory(t, slapd, { ...search, userSearchBase: base })
+    const { logIn } = await directory(slapd, { ...search, userSearchBase: base })
     assert.equal(nameOf(await logIn('ada')), 'ada')
     assert.equal(nameOf(await logIn('twin')), null)
   })
 
   it('calls people as another attribute says, and keeps to a search filter', async (t) => {
     const slapd = await startSlapd(t)
-    const byMail = await directory(t, slapd, {
+    const byMail = await directory(slapd, {
       ...search,
       userAttribute: 'mail',
       validUsernameRegex: '[a-z@.]+',
@@ -140,7 +136,7 @@ describe('ldap', { skip: slapdMissing }, () => {
       ...template,
     })
     assert.equal(nameOf(await byMail.logIn('grace@example.org')), 'grace')
-    const filtered = await directory(t, slapd, {
+    const filtered = await directory(slapd, {
       ...search,
       searchFilter: '(&({userattr}={username})(cn=*Lovelace))',
       attributes: ['mail'],
@@ -164,7 +160,7 @@ describe('ldap', { skip: slapdMissing }, () => {
       authStateAttributes: ['cn'],
       userInfoAttributes: { name: 'cn' },
     }
-    const { logIn } = await directory(t, slapd, options, true)
+    const { logIn } = await directory(slapd, options, true)
     const identity = async (name: string) => {
       const verdict = await logIn(name)
       assert.ok(verdict.kind === 'identified')
@@ -195,11 +191,11 @@ describe('ldap', { skip: slapdMissing }, () => {
       { serverAddress: `127.0.0.2:${elsewhere.port}` },
       { serverAddress: `127.0.0.2:${secureElsewhere.port}`, tlsStrategy: 'on_connect' },
     ]) {
-      const { logIn } = await directory(t, slapd, { ...template, ...options })
+      const { logIn } = await directory(slapd, { ...template, ...options })
       await assert.rejects(logIn('ada'), isUnavailable)
     }
     const trusting = { serverAddress: `127.0.0.2:${elsewhere.port}`, validateServerCert: false }
-    const { logIn } = await directory(t, slapd, { ...template, ...trusting })
+    const { logIn } = await directory(slapd, { ...template, ...trusting })
     assert.equal(nameOf(await logIn('ada')), 'ada')
   })
 
@@ -207,7 +203,7 @@ describe('ldap', { skip: slapdMissing }, () => {
     const slapd = await startSlapd(t)
     const relay = await startRelay(t, slapd.port)
     const options = { ...search, serverAddress: `127.0.0.1:${relay.port}`, connectTimeout: 2 }
-    const { logIn } = await directory(t, slapd, options)
+    const { logIn } = await directory(slapd, options)
     assert.equal(nameOf(await logIn('ada')), 'ada')
     await slapd.kill()
     await assert.rejects(logIn('ada'), isUnavailable)
@@ -233,7 +229,7 @@ describe('ldap', { skip: slapdMissing }, () => {
     const relay = await startRelay(t, slapd.port, {
       rewrite: (bytes) => (bytes[0] === 0x30 ? Buffer.concat([bytes, injected]) : bytes),
     })
-    const { logIn } = await directory(t, slapd, {
+    const { logIn } = await directory(slapd, {
       ...template,
       serverAddress: `127.0.0.1:${relay.port}`,
     })
@@ -244,7 +240,7 @@ describe('ldap', { skip: slapdMissing }, () => {
           ? Buffer.from([0x30, 12, 2, 1, 1, 0x78, 7, 10, 1, 52, 4, 0, 4, 0])
           : bytes,
     })
-    const other = await directory(t, slapd, {
+    const other = await directory(slapd, {
       ...template,
       serverAddress: `127.0.0.1:${refusing.port}`,
     })
@@ -256,7 +252,7 @@ describe('ldap', { skip: slapdMissing }, () => {
     const slapd = await startSlapd(t)
     const silent = await startRelay(t, null)
     const dying = await startRelay(t, slapd.port, { rewrite: (bytes) => (dying.cut(), bytes) })
-    const { logIn, lines } = await directory(t, slapd, {
+    const { logIn, lines } = await directory(slapd, {
       ...template,
       serverAddress: [
         '127.0.0.1:1',
@@ -279,7 +275,7 @@ describe('ldap', { skip: slapdMissing }, () => {
     const mute = await startRelay(t, slapd.port, {
       rewrite: (bytes) => (isMute && bytes[0] === 0x17 ? Buffer.alloc(0) : bytes),
     })
-    const { logIn } = await directory(t, slapd, {
+    const { logIn } = await directory(slapd, {
       ...search,
       serverAddress: `127.0.0.1:${mute.port}`,
       operationTimeout: 0.5,
@@ -288,16 +284,13 @@ describe('ldap', { skip: slapdMissing }, () => {
     isMute = true
     await assert.rejects(logIn('ada'), isUnavailable)
     const silent = await startRelay(t, null)
-    const { authenticator } = await createAuthenticator(t, ldap, {
+    const patient = await directory(slapd, {
       ...template,
       serverAddress: `127.0.0.1:${silent.port}`,
       connectTimeout: 25,
     })
-    const form = { username: 'ada', password: secret }
     const begun = performance.now()
-    await assert.rejects(
-      authenticator.authenticate(loginRequest({ form, signal: AbortSignal.timeout(200) })),
-    )
+    await assert.rejects(patient.logIn('ada', secret, AbortSignal.timeout(200)))
     assert.ok(performance.now() - begun < 20_000)
   })
 

@@ -172,6 +172,46 @@ describe('a login at an OpenID Connect provider', () => {
     assert.doesNotMatch(page.text, /code-of-somebody-else/)
   })
 
+  it('keeps several providers apart, in names and on the way back', async (t) => {
+    const providers = [await startFakeProvider(t), await startFakeProvider(t)]
+    for (const each of providers) each.claims = { preferred_username: 'ada' }
+    const url = await freeUrl()
+    await using test = await startTestHub({
+      config: {
+        hub: { bindUrl: url.origin, publicUrl: url.href },
+        authenticator: {
+          driver: 'multi',
+          allowAll: true,
+          providers: providers.map(({ issuer }, index) => ({
+            name: ['one', 'two'][index],
+            driver: 'oidc',
+            issuer,
+            clientId,
+            clientSecret,
+          })),
+        },
+      },
+    })
+    const browser = new Browser(test.origin)
+    const leave = async (name: string): Promise<URL> => {
+      const away = await browser.get(`/hub/${name}/oauth_login?next=%2Fhub%2Fhome`)
+      const answer = await fetch(away.headers.get('location') ?? '', { redirect: 'manual' })
+      return new URL(answer.headers.get('location') ?? '')
+    }
+    const page = await browser.get('/hub/login')
+    for (const name of ['one', 'two']) {
+      assert.ok(page.text.includes(`href="/hub/${name}/oauth_login"`))
+      const back = await leave(name)
+      assert.equal(back.pathname, `/hub/${name}/oauth_callback`)
+      assert.equal((await browser.get(back.href)).headers.get('location'), '/hub/home')
+      const { text } = await browser.get('/hub/api/user')
+      assert.equal((JSON.parse(text) as { name: string }).name, `${name}:ada`)
+    }
+    const mixed = await leave('one')
+    mixed.pathname = '/hub/two/oauth_callback'
+    assert.match((await browser.get(mixed.href)).text, /OAuth state mismatch/)
+  })
+
   it('stops with a diagnosis when logins go round in circles', async (t) => {
     const provider = await startFakeProvider(t)
     provider.claims = { preferred_username: 'ada' }

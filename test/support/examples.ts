@@ -17,7 +17,7 @@ export async function startExample(
 ): Promise<Site & { readonly program: Program }> {
   const site = await makeSite(t)
   const all = await Promise.all(
-    flags.map((flag) => (typeof flag === 'string' ? [flag] : flag(site.url))),
+    flags.map(async (flag) => (typeof flag === 'string' ? [flag] : flag(site.url))),
   )
   const config = `--config=${join(packageRoot(), 'examples', name, 'portico.config.ts')}`
   const checked = await portico(site, 'config', 'check', config)

@@ -181,5 +181,5 @@ function rdn(attribute: string, value: string): string {
   return `${attribute}=${escaped}`
 }
 
-export const dnOf = (uid: string): string => `${rdn('uid', uid)},${people}`
+const dnOf = (uid: string): string => `${rdn('uid', uid)},${people}`
 export const groupDn = (cn: string): string => `${rdn('cn', cn)},${groups}`

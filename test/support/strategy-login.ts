@@ -1,13 +1,9 @@
 import assert from 'node:assert/strict'
 import type { Request } from 'express'
-import type {
-  Authenticator,
-  AuthenticatorContext,
-  AuthenticatorDriver,
-  ProviderAccount,
-} from 'portico/authenticator'
+import type { Authenticator, AuthenticatorDriver, ProviderAccount } from 'portico/authenticator'
 import { runStrategy, type StrategyOutcome } from '../../hub/pages/run-strategy.ts'
 import { clientId, clientSecret } from './fake-provider.ts'
+import { lightContext } from './light-context.ts'
 
 /** An authenticator with a strategy, and a browser's way through it. */
 export interface StrategyLogin {
@@ -29,20 +25,9 @@ export async function strategyLogin(
   options: Readonly<Record<string, unknown>>,
   { manageGroups = false }: { readonly manageGroups?: boolean } = {},
 ): Promise<StrategyLogin> {
-  const lines: string[] = []
-  const ended: ProviderAccount[] = []
-  const say = (line: string): void => void lines.push(line)
-  const context: Partial<AuthenticatorContext> = {
-    log: { debug: say, info: say, warn: say, error: say },
-    manageGroups,
-    publicUrl: (path) => new URL(`https://hub.test/hub${path}`),
-    endSessions(account) {
-      ended.push(account)
-      return Promise.resolve(1)
-    },
-  }
+  const { context, lines, ended } = lightContext(manageGroups)
   const config = driver.config.parse({ clientId, clientSecret, ...options })
-  const authenticator = await driver.create(config, context as AuthenticatorContext)
+  const authenticator = await driver.create(config, context)
   const act = (path: string, session: Record<string, unknown>): Promise<StrategyOutcome> => {
     const { strategy } = authenticator
     assert.ok(strategy)

@@ -264,3 +264,50 @@ describe('the form under which names are unique', () => {
     }
   })
 })
+
+describe('an account at a provider', () => {
+  const issuer = 'https://idp.example.org'
+  const account = (subject: string, options: object = {}) =>
+    pipeline({ allowAll: true, ...options }, { issuer, subject })
+
+  it('has one user, also when it comes twice at once', async () => {
+    const { attempt } = account('s-1')
+    const both = await Promise.all([attempt('newton'), attempt('newton')])
+    assert.deepEqual(
+      both.map((login) => login?.user.name),
+      ['newton', 'newton'],
+    )
+    assert.equal((await attempt('somebody-else'))?.user.name, 'newton')
+  })
+
+  it('gets a new name alone, when two of them come at once', async () => {
+    const both = await Promise.all([
+      account('s-2').attempt('leibniz'),
+      account('s-3').attempt('leibniz'),
+    ])
+    assert.equal(both.filter((login) => login !== null).length, 1)
+  })
+
+  it('is judged by the name of its user, not by the one it says', async () => {
+    const { attempt, users } = account('s-4')
+    await attempt('euler')
+    const said = (options: object) =>
+      account('s-4', { allowAll: false, allowExistingUsers: false, ...options })
+    assert.equal(await said({ allowedUsers: ['gauss'] }).attempt('gauss'), null)
+    assert.ok(await said({ allowedUsers: ['euler'] }).attempt('gauss'))
+    assert.equal(await said({ allowAll: true, blockedUsers: ['euler'] }).attempt('gauss'), null)
+    await said({ allowAll: true, adminUsers: ['gauss'] }).attempt('gauss')
+    assert.equal((await users.findByName('euler'))?.admin, false)
+  })
+
+  it('takes over nobody, unless linkExisting says so, and nobody who has an account there', async () => {
+    await pipeline({ allowAll: true }).attempt('bernoulli')
+    const refused = account('s-5')
+    assert.equal(await refused.attempt('bernoulli'), null)
+    assert.match(refused.lines.join(), /bernoulli exists.*linkExisting/)
+    assert.equal(await account('s-5', { linkExisting: ['jakob'] }).attempt('bernoulli'), null)
+    assert.ok(await account('s-5', { linkExisting: ['bernoulli'] }).attempt('bernoulli'))
+    assert.ok(await account('s-5').attempt('bernoulli'))
+    assert.equal(await account('s-6', { linkExisting: true }).attempt('bernoulli'), null)
+  })
+})
