@@ -12,12 +12,14 @@ import {
   type ServerView,
   type StartRequest,
 } from '../domain/servers.ts'
+import type { Refresher } from '../domain/refresh.ts'
 import type { HubUrls } from '../domain/urls.ts'
 import type { User, Users } from '../domain/users.ts'
 import { type Endpoint, empty, endpoint, json, type Reply } from './endpoint.ts'
 import { serverModel, serverSchema } from './models.ts'
 
 export interface ServersApiDeps {
+  readonly refresher: Pick<Refresher, 'beforeStop'>
   readonly users: Users
   readonly servers: Servers
   readonly urls: HubUrls
@@ -71,7 +73,7 @@ function reading(path: string, deps: ServersApiDeps): readonly Endpoint[] {
 
 /** Starting and stopping. */
 function running(path: string, deps: ServersApiDeps): readonly Endpoint[] {
-  const { servers } = deps
+  const { servers, refresher } = deps
   const target = targetOf(deps)
   return [
     endpoint({
@@ -100,6 +102,7 @@ function running(path: string, deps: ServersApiDeps): readonly Endpoint[] {
       answers: { 204: 'It is stopped, and deleted if asked for', 202: 'It is still stopping' },
       async handle({ params, body, caller }) {
         const { user, server } = await target(params)
+        await refresher.beforeStop(user)
         const over = body.remove
           ? (await servers.edits.remove(user, server, caller.name)).gone
           : stopped(servers, user, server)

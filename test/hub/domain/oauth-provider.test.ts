@@ -44,7 +44,9 @@ before(async () => {
   bob = await users.create('bob', { admin: false, now })
   boss = await users.create('boss', { admin: true, now })
   const row = { userId: ada?.id ?? 0, name: '', spawner: 'simple', userOptions: null }
-  serverId = (await serverStore(database).beginStart({ ...row, displayName: null, now, deadline: now })).id
+  serverId = (
+    await serverStore(database).beginStart({ ...row, displayName: null, now, deadline: now })
+  ).id
 })
 beforeEach(() => register())
 after(async () => {
@@ -90,6 +92,7 @@ async function browserOf(user: User | null): Promise<Caller> {
     expiresAt: new Date(now.getTime() + 86_400_000),
     cookieKeyId: 'key',
     provider: 'test',
+    admin: user.admin,
   })
   const caller = await access.ofSession(made.secret)
   assert.ok(caller)
