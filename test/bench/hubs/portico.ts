@@ -19,7 +19,18 @@ const user = 'ada'
 /** Portico as built in `dist`, with a config file. */
 export const portico: Contender = { name: 'Portico', start }
 
-async function start(launcher: Launcher, seed?: Seed): Promise<BenchHub> {
+function start(launcher: Launcher, seed?: Seed): Promise<BenchHub> {
+  return startPortico(launcher, { ...(seed ? { seed } : {}) })
+}
+
+/** The same with another authenticator. */
+export async function startPortico(
+  launcher: Launcher,
+  {
+    seed,
+    authenticator = { driver: 'dummy', allowAll: true },
+  }: { readonly seed?: Seed; readonly authenticator?: Readonly<Record<string, unknown>> },
+): Promise<BenchHub> {
   const folder = launcher.folder()
   const { bind, internal, api } = await ports()
   const config = {
@@ -32,7 +43,7 @@ async function start(launcher: Launcher, seed?: Seed): Promise<BenchHub> {
       cleanupProxy: true,
     },
     proxy: { apiUrl: api.origin },
-    authenticator: { driver: 'dummy', allowAll: true },
+    authenticator,
     spawner: {
       driver: 'simple',
       allowRoot: true,
@@ -66,7 +77,8 @@ async function start(launcher: Launcher, seed?: Seed): Promise<BenchHub> {
     const [{ token }, proxy] = await Promise.all([
       operator.createToken('bench', { note: 'benchmark' }),
       pidOf(launched.process, 'proxy/main.js'),
-      operator.createUsers([user]),
+      // Others know only accounts of their own.
+      authenticator['driver'] === 'dummy' ? operator.createUsers([user]) : null,
     ])
     const processes = { hub: launched.process.identity.pid, proxy }
     return {
