@@ -8,6 +8,7 @@ import type { Services } from '../domain/services.ts'
 import type { HubUrls } from '../domain/urls.ts'
 import { contextOf, type Requests } from '../request.ts'
 import type { Render } from './render.ts'
+import { createStrangerPages } from './stranger-pages.ts'
 
 /** What every page router needs. */
 export interface Pages {
@@ -28,6 +29,7 @@ export function createPages(deps: {
   readonly services: Pick<Services, 'linksFor'>
 }): Pages {
   const { render, requests, urls, access, services } = deps
+  const toStranger = createStrangerPages(render)
   return {
     urls,
     access,
@@ -37,13 +39,16 @@ export function createPages(deps: {
       const caller = await context.cookieCaller().catch(() => null)
       const user = userOf(caller)
       const xsrfToken = requests.xsrf.issue(req, res, caller)
-      const html = render(view, {
-        user: user && { name: user.name, admin: user.admin },
-        services: caller ? services.linksFor(caller.scopes) : [],
-        xsrfToken,
-        requestId: context.id,
-        ...data,
-      })
+      const fresh = { xsrfToken, requestId: context.id }
+      const html =
+        caller && user
+          ? render(view, {
+              user: { name: user.name, admin: user.admin },
+              services: services.linksFor(caller.scopes),
+              ...fresh,
+              ...data,
+            })
+          : toStranger(view, data, fresh)
       res.status(status).set('Cache-Control', 'no-store').type('html').send(html)
     },
 
