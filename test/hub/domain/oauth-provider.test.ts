@@ -44,7 +44,9 @@ before(async () => {
   bob = await users.create('bob', { admin: false, now })
   boss = await users.create('boss', { admin: true, now })
   const row = { userId: ada?.id ?? 0, name: '', spawner: 'simple', userOptions: null }
-  serverId = (await serverStore(database).beginStart({ ...row, displayName: null, now, deadline: now })).id
+  serverId = (
+    await serverStore(database).beginStart({ ...row, displayName: null, now, deadline: now })
+  ).id
 })
 beforeEach(() => register())
 after(async () => {

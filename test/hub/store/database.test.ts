@@ -34,7 +34,10 @@ describe('openDatabase', () => {
     assert.match(copy, /before-upgrade/)
     const before = join(dirname(file), copy)
     assert.equal(statSync(before).mode & 0o777, 0o600)
-    assert.deepEqual(appliedIn(before), migrations.map(({ name }) => name))
+    assert.deepEqual(
+      appliedIn(before),
+      migrations.map(({ name }) => name),
+    )
     assert.deepEqual(pidsIn(before), [42])
   })
 
@@ -48,7 +51,10 @@ describe('openDatabase', () => {
       },
     }
     await assert.rejects(openDatabase(file, [...migrations, failing]), /no/)
-    assert.deepEqual(appliedIn(file), migrations.map(({ name }) => name))
+    assert.deepEqual(
+      appliedIn(file),
+      migrations.map(({ name }) => name),
+    )
     assert.equal(checkDatabase(file).ok, true)
     await (await openDatabase(file))[Symbol.asyncDispose]()
   })
