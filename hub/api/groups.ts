@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { allows, filtersOf } from '../../packages/core/scopes.ts'
 import type { Caller } from '../domain/access.ts'
 import type { GroupFacts, Groups } from '../domain/groups.ts'
+import { jsonObject } from './body.ts'
 import { type Endpoint, empty, endpoint, json } from './endpoint.ts'
 import { type PageLimits, pageOf, pageQuery, paginated } from './paging.ts'
 
@@ -107,7 +108,7 @@ function oneGroup({ groups }: GroupsApiDeps): readonly Endpoint[] {
       path: '/groups/:group/properties',
       summary: "Replace a group's properties",
       access: { scopes: ['groups'], on: 'group' },
-      body: z.record(z.string(), z.json()),
+      body: jsonObject,
       bodyRequired: true,
       answers: { 200: groupSchema },
       async handle({ caller, params, body }) {

@@ -157,7 +157,13 @@ function proxyEndpoints({ routes, pages }: HubApiDeps): readonly Endpoint[] {
       path: '/proxy',
       summary: 'Tell the hub of another address or token of the proxy',
       access: { scopes: ['proxy'], on: 'none' },
-      body: z.object({ api_url: z.url().optional(), auth_token: z.string().min(1).optional() }),
+      body: z.object({
+        api_url: z.url({ protocol: /^https?$/ }).optional(),
+        auth_token: z
+          .string()
+          .regex(/^[\x21-\x7e]+$/, 'must be printable, without spaces')
+          .optional(),
+      }),
       bodyRequired: true,
       answers: { 200: 'The routes are there' },
       async handle({ body }) {

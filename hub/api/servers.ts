@@ -14,6 +14,7 @@ import {
 } from '../domain/servers.ts'
 import type { HubUrls } from '../domain/urls.ts'
 import type { User, Users } from '../domain/users.ts'
+import { jsonObject } from './body.ts'
 import { type Endpoint, empty, endpoint, json, type Reply } from './endpoint.ts'
 import { serverModel, serverSchema } from './models.ts'
 
@@ -175,7 +176,7 @@ const editBody = z
   .strictObject({
     name: z.string().max(255).optional(),
     display_name: z.string().max(1000).nullable().optional(),
-    user_options: z.record(z.string(), z.json()).optional(),
+    user_options: jsonObject.optional(),
   })
   .refine((body) => Object.keys(body).length > 0, {
     error: 'needs at least one of: name, display_name, user_options',
