@@ -157,7 +157,7 @@ function createPageApp(parts: AppParts, deps: PageAppDeps): Express {
   app.get('/hub', (_req, res) => res.redirect(301, urls.hubPrefix))
   app.get('/hub/', async (req, res) => {
     const caller = await pages.loggedIn(req, res)
-    if (caller) res.redirect(`${urls.hubPrefix}login`)
+    if (caller) res.redirect(`${urls.hubPrefix}login${searchOf(req.originalUrl)}`)
   })
   app.post('/hub/security/csp-report', (_req, res) => {
     parts.metrics.cspReported()
@@ -211,6 +211,9 @@ function pathOf(url: string): string {
   const end = url.indexOf('?')
   return end < 0 ? url : url.slice(0, end)
 }
+
+/** The query with its question mark; empty where there is none. */
+const searchOf = (url: string): string => url.slice(pathOf(url).length)
 
 /** The authorize endpoint lies under the API's path but is a page. */
 function consent(

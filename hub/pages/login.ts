@@ -96,16 +96,26 @@ function serveAuthenticator(router: Router, { routes = [] }: Authenticator): voi
     })
 }
 
-/** Where a login leads: `next` when it is ours, else the configured page, the server, or home. */
-function destination(
-  { pages, servers, options }: LoginPagesDeps,
-  req: Request,
-  user: User,
-): string {
-  const { urls } = pages
-  const site = { baseUrl: urls.baseUrl, host: contextOf(req).host }
-  const wanted = safeNext(req.query['next'], site)
+/**
+ * Where a login leads: `next` when it is ours, else the configured page, the server, or home, with
+ * what else was asked for (wire section 8.7).
+ */
+function destination(deps: LoginPagesDeps, req: Request, user: User): string {
+  const { baseUrl } = deps.pages.urls
+  const { host, query } = contextOf(req)
+  const wanted = safeNext(req.query['next'], { baseUrl, host })
   if (wanted !== null) return wanted
+  const rest = new URLSearchParams(query)
+  for (const used of ['next', '_xsrf', 'username']) rest.delete(used)
+  const target = landing(deps, user)
+  if (rest.size === 0) return target
+  const [path = '', fragment] = target.split('#', 2)
+  const tail = fragment === undefined ? '' : `#${fragment}`
+  return `${path}${path.includes('?') ? '&' : '?'}${rest.toString()}${tail}`
+}
+
+function landing({ pages, servers, options }: LoginPagesDeps, user: User): string {
+  const { urls } = pages
   if (options.defaultUrl !== '') return options.defaultUrl
   if (!options.redirectToServer) return `${urls.hubPrefix}home`
   return servers.run(user, '') ? urls.serverPrefix(user.name, '') : `${urls.hubPrefix}spawn`
