@@ -48,6 +48,7 @@ import { oauthConsentPages } from './pages/oauth-consent.ts'
 import { createPages } from './pages/page.ts'
 import type { Render } from './pages/render.ts'
 import { serverPages } from './pages/servers.ts'
+import { tokenPage } from './pages/tokens.ts'
 import { userServerPages } from './pages/user-servers.ts'
 import { contextOf, type Requests } from './request.ts'
 import { pageHeaders } from './response-headers.ts'
@@ -149,6 +150,7 @@ function createPageApp(parts: AppParts, deps: PageAppDeps): Express {
     strictRouters(
       loginPages({ ...parts, pages, cookies: requests.cookies }),
       homePage({ ...parts, pages }),
+      tokenPage({ ...parts, pages }),
       serverPages({ ...parts, pages }),
       acceptSharePage({ ...parts, pages }),
       apiDocsPage(pages, endpoints),
@@ -164,11 +166,25 @@ function createPageApp(parts: AppParts, deps: PageAppDeps): Express {
     res.status(204).end()
   })
   app.use('/hub', notFound(pages))
+  app.use(missingSlashes(urls))
   app.get('/{*path}', (req, res) => {
     res.redirect(`${urls.hubPrefix}${req.originalUrl.slice(urls.baseUrl.length)}`)
   })
   app.use(notFound(pages), pageErrors(pages, log))
   return app
+}
+
+/** Servers and services live below their prefix; who leaves out its slash is told the right address. */
+function missingSlashes(urls: HubUrls): Router {
+  const queryOf = (req: Request) => req.originalUrl.slice(pathOf(req.originalUrl).length)
+  const router = strictRouter()
+  router.get('/user/:name', (req, res) => {
+    res.redirect(301, `${urls.serverPrefix(req.params.name, '')}${queryOf(req)}`)
+  })
+  router.get('/services/:name', (req, res) => {
+    res.redirect(301, `${urls.servicePrefix(req.params.name)}${queryOf(req)}`)
+  })
+  return router
 }
 
 interface PageAppDeps {
