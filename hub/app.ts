@@ -27,6 +27,7 @@ import type { Explanations } from './domain/explanations.ts'
 import type { EventFeed } from './domain/event-feed.ts'
 import type { Groups } from './domain/groups.ts'
 import type { Login } from './domain/login.ts'
+import type { LoginAttempts } from './domain/login-attempts.ts'
 import type { OauthProvider } from './domain/oauth-provider.ts'
 import type { Routes } from './domain/routes.ts'
 import type { Servers } from './domain/servers.ts'
@@ -56,11 +57,14 @@ import { strictRouter, strictRouters } from './router.ts'
 /** Everything the routers speak to. */
 export interface AppParts {
   readonly access: Access
+  readonly attempts: LoginAttempts
   readonly activity: Activity
   /** Told of every answer of the hub. */
   readonly answered: AnswerLog
   readonly authenticator: Authenticator
   readonly changes: Changes
+  /** The authenticator's provider posts back across sites. */
+  readonly crossSitePost: boolean
   readonly control: HubControl
   readonly explanations: Explanations
   readonly feed: EventFeed

@@ -8,15 +8,17 @@ import { embeddedCommand, isEmbeddedCommand, settleCommand, spawners } from '../
 import type { HubControl } from './api/hub.ts'
 import { type AppParts, createApp, createSocketApp } from './app.ts'
 import { recordAudit } from './audit-trail.ts'
+import { createAuthenticator, createLoginPipeline } from './composition/logins.ts'
 import { createObservation } from './composition/observation.ts'
 import { createRights } from './composition/rights.ts'
 import { createRouting, takeUp } from './composition/routing.ts'
 import { loadServices } from './composition/services.ts'
+import { allowRule } from './config/checks.ts'
 import type { Config, Drivers } from './config.ts'
 import { Activity } from './domain/activity.ts'
 import { createExplanations } from './domain/explanations.ts'
 import { createGroups } from './domain/groups.ts'
-import { createLogin } from './domain/login.ts'
+import { createLoginAttempts } from './domain/login-attempts.ts'
 import { createOauthProvider } from './domain/oauth-provider.ts'
 import type { Routes } from './domain/routes.ts'
 import { renameInvalid } from './domain/server-names.ts'
@@ -39,6 +41,7 @@ import { Closers, type Stopped, Stopping, type StopOptions } from './stopping.ts
 import { auditStore } from './store/audit.ts'
 import { backupDatabase, type Database, databaseAnswers, openDatabase } from './store/database.ts'
 import { acquireLock } from './store/lock.ts'
+import { loginAttemptStore } from './store/login-attempts.ts'
 import { oauthStore } from './store/oauth.ts'
 import { serverStore } from './store/servers.ts'
 import { shareCodeStore } from './store/share-codes.ts'
@@ -118,7 +121,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   closers.add(() => database[Symbol.asyncDispose]())
   const core = await createCore(options, database, log)
   closers.add(() => core.activity.stop())
-  closers.add(() => core.stopObserving())
+  closers.add(() => Promise.all([core.stopObserving(), core.authenticator.close?.()]))
   const { metrics } = core
 
   const listener = await listen(hub.hubBindUrl, 'hub.hubBindUrl')
@@ -148,7 +151,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   closers.add(() => (state.isProxyUp ? null : proxy.stop({ andProcess: hub.cleanupProxy })))
   await takeUp({ servers, proxy, routes, metrics, state, patience: hub.initSpawnersTimeout })
   services.start()
-  const purged = [core.tokens, core.sessions, core.oauth, core.codes]
+  const purged = [core.tokens, core.sessions, core.oauth, core.codes, core.attemptRows]
   const interval = hub.lastActivityInterval
   closers.add(startJobs({ ...core, routes, servers, log, interval, purged }))
 
@@ -194,6 +197,7 @@ async function createCore(
   const serverRows = serverStore(database)
   const shares = shareStore(database)
   const codes = shareCodeStore(database)
+  const attemptRows = loginAttemptStore(database)
   const oauth = oauthStore(database)
   const rights = await createRights({ config, database, users, tokens, sessions, log, clock })
   const ended = await sessions.deleteOfOtherKeys(secrets.cookieKeyId)
@@ -204,12 +208,12 @@ async function createCore(
   const watching = { ...rights, users, events, log, clock, prefix, eventLogFile }
   const resolution = config.hub.activityResolution
   const activity = new Activity({ ...rights, users, servers: serverRows, tokens, log, resolution })
-  const { driver, options } = config.authenticator
-  const authenticator = await driver.create(options)
+  const people = { config, secrets, database, users, sessions, ...rights, log, clock }
   return {
     users,
     tokens,
     sessions,
+    attemptRows,
     serverRows,
     shares,
     codes,
@@ -218,7 +222,7 @@ async function createCore(
     events,
     ...createObservation(watching),
     activity,
-    authenticator,
+    ...(await createAuthenticator(people)),
     clock,
   }
 }
@@ -342,15 +346,6 @@ function createParts(
     hostPrefix: hub.cookieHostPrefixEnabled,
   }
   const sharing = { ...core, servers }
-  const { hubPrefix } = urls
-  const globals = {
-    baseUrl: hubPrefix,
-    prefix: urls.baseUrl,
-    version,
-    quickStart,
-    loginUrl: `${hubPrefix}login`,
-    logoutUrl: `${hubPrefix}logout`,
-  }
   const tokens = createTokens({
     ...core,
     store: core.tokens,
@@ -362,22 +357,15 @@ function createParts(
     requests: createRequests({ ...requestDeps, isOperator: false }),
     socketRequests: createRequests({ ...requestDeps, isOperator: true }),
     hosts: quickStart ? new Set(['127.0.0.1', 'localhost', '[::1]']) : null,
+    crossSitePost: driver.crossSitePost ?? false,
     info: { version, spawner: config.spawner.driver.name, authenticator: driver.name },
     options: {
       ...hub,
-      admitsNobody: !base.allowAll && base.allowedUsers.length === 0 && !base.allowExistingUsers,
+      admitsNobody: [...allowRule.find(config)].length > 0,
     },
-    render: createRenderer({ templatePaths: hub.templatePaths, globals }),
-    login: createLogin({
-      ...core,
-      log: deps.log,
-      provider: driver.name,
-      options: base,
-      spawnerRefusal: async (userName) =>
-        (await config.spawner.driver.refusal?.(config.spawner.options, userName)) ?? null,
-      sessionDays: hub.cookieMaxAgeDays,
-      cookieKeyId: secrets.cookieKeyId,
-    }),
+    render: createViews(options, urls),
+    attempts: createLoginAttempts({ store: core.attemptRows, clock: core.clock }),
+    login: createLoginPipeline(options, { ...core, log: deps.log }),
     provider: createOauthProvider({
       ...core,
       tokenSeconds: hub.oauthTokenExpiresIn,
@@ -397,4 +385,11 @@ function createParts(
     shares: createShares(sharing),
     shareCodes: createShareCodes(sharing),
   }
+}
+
+function createViews({ config, version, quickStart }: StartOptions, urls: HubUrls) {
+  const { hubPrefix, baseUrl: prefix } = urls
+  const [loginUrl, logoutUrl] = [`${hubPrefix}login`, `${hubPrefix}logout`]
+  const globals = { baseUrl: hubPrefix, prefix, version, quickStart, loginUrl, logoutUrl }
+  return createRenderer({ templatePaths: config.hub.templatePaths, globals })
 }

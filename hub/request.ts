@@ -340,17 +340,29 @@ function parseCookies(text: string): CookieJar {
   return jar
 }
 
-interface CookieAttributes {
+export interface CookieAttributes {
   readonly path: string
+  /** Default: Lax. */
+  readonly sameSite?: 'Lax' | 'None'
   readonly httpOnly: boolean
   readonly secure: boolean
   /** Seconds; absent: until the browser ends. */
   readonly maxAge?: number
 }
 
-function setCookie(res: Response, name: string, value: string, attributes: CookieAttributes): void {
+/** Adds a cookie to the answer. */
+export function setCookie(
+  res: Response,
+  name: string,
+  value: string,
+  attributes: CookieAttributes,
+): void {
   const quoted = /[=|]/.test(value) ? `"${value}"` : value
-  const parts = [`${name}=${quoted}`, `Path=${attributes.path}`, 'SameSite=Lax']
+  const parts = [
+    `${name}=${quoted}`,
+    `Path=${attributes.path}`,
+    `SameSite=${attributes.sameSite ?? 'Lax'}`,
+  ]
   if (attributes.httpOnly) parts.push('HttpOnly')
   if (attributes.secure) parts.push('Secure')
   if (attributes.maxAge !== undefined) {

@@ -115,6 +115,11 @@ export const authenticatorSchema = z.strictObject({
   adminUsers: userNames.default([]),
   /** Lets in users the database knows. Default: true when `allowedUsers` names somebody. */
   allowExistingUsers: z.boolean().optional(),
+  /**
+   * Whether an account at a provider may become an existing user of its name that has no account
+   * there yet: nobody, everybody, or these users. No JupyterHub name.
+   */
+  linkExisting: z.union([z.boolean(), userNames]).default(false),
   /** Whole names must match this regular expression. Empty: any name. */
   usernamePattern: z
     .union([z.string(), z.instanceof(RegExp)])

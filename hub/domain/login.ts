@@ -1,11 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import { describeError, HubError } from '../../packages/core/errors.ts'
-import type { Authenticator, Identity, LoginRequest } from '../../packages/core/authenticator.ts'
+import type {
+  Authenticator,
+  Identity,
+  LoginRequest,
+  Verdict,
+} from '../../packages/core/authenticator.ts'
 import { nameKey } from '../../packages/core/slug.ts'
 import type { AuthenticatorOptions } from '../config.ts'
 import type { Events } from '../events.ts'
 import { type Log, shortName } from '../log.ts'
 import { type Metrics, stopwatch } from '../metrics.ts'
+import type { AccountKey, IdentityStore } from '../store/identities.ts'
 import type { Session, SessionStore } from '../store/sessions.ts'
 import type { User, UserStore } from '../store/users.ts'
 import type { Changes } from './changes.ts'
@@ -20,15 +26,23 @@ export interface LoggedIn {
 export interface Login {
   /**
    * Runs the pipeline. Null for every kind of refusal: the reason is in the log, never in the answer.
-   * @throws {HubError} `invalid_request` for fields that are too long.
+   * With a `verdict`, from a route of the authenticator, nobody is asked again who this is.
+   * @throws {HubError} `invalid_request` for fields that are too long; `unavailable` and
+   * `too_many_requests` when the authenticator cannot answer now.
    */
-  attempt(request: LoginRequest): Promise<LoggedIn | null>
+  attempt(request: LoginRequest, verdict?: Verdict): Promise<LoggedIn | null>
   /** The same without a session: for credentials that come with the one request they are for. */
   identify(request: LoginRequest): Promise<User | null>
   /** Ends one session and every token that was issued through it. */
   end(user: User, session: Session, peer: string): Promise<void>
-  /** Whether a user of this name would be let in, with the rule that says so. */
-  admits(userName: string): Promise<{ readonly allowed: boolean; readonly rule: string }>
+  /**
+   * Whether a user of this name would be let in, with the rule that says so. `allowedBy` is a rule
+   * of the authenticator's own.
+   */
+  admits(
+    userName: string,
+    allowedBy?: string,
+  ): Promise<{ readonly allowed: boolean; readonly rule: string }>
 }
 
 /** Longest accepted fields, in bytes. */
@@ -43,6 +57,9 @@ export interface LoginDeps {
   readonly provider: string
   readonly options: AuthenticatorOptions
   readonly users: UserStore
+  readonly identities: IdentityStore
+  /** Names that the config makes admins: their users exist before anybody has logged in. */
+  readonly configAdmins: readonly string[]
   readonly sessions: SessionStore
   readonly changes: Changes
   readonly events: Events
@@ -77,15 +94,16 @@ class LoginPipeline implements Login {
     this.#allowed = keys(deps.options.allowedUsers)
   }
 
-  async attempt(request: LoginRequest): Promise<LoggedIn | null> {
+  async attempt(request: LoginRequest, verdict?: Verdict): Promise<LoggedIn | null> {
     const { log, events, metrics } = this.#deps
     const seconds = stopwatch()
-    const user = await this.identify(request)
-    if (!user) {
+    const entered = await this.#enter(request, verdict)
+    if (!entered) {
       metrics.loggedIn(seconds(), false)
       return null
     }
-    const loggedIn = await this.#openSession(user)
+    const { user, identity } = entered
+    const loggedIn = await this.#openSession(user, identity.providerSession)
     const peer = request.peerAddress
     log.info(`${user.name} logged in`, { peer })
     events.emit({ kind: 'login', user: user.name, peer })
@@ -94,18 +112,30 @@ class LoginPipeline implements Login {
   }
 
   async identify(request: LoginRequest): Promise<User | null> {
+    return (await this.#enter(request))?.user ?? null
+  }
+
+  /** Who this is, as a user of the hub; null after a refusal, which is in the log. */
+  async #enter(
+    request: LoginRequest,
+    verdict?: Verdict,
+  ): Promise<{ readonly user: User; readonly identity: Identity } | null> {
     checkSizes(request.form)
-    const { log, events } = this.#deps
     const peer = request.peerAddress
     const typed = shortName(request.form['username'] ?? '')
     const signal = AbortSignal.any([request.signal, AbortSignal.timeout(patience)])
-    const found = await this.#verdict({ ...request, signal }).catch(describeError)
-    if (typeof found === 'string') {
-      log.warn(`login failed for ${JSON.stringify(typed)}`, { peer, reason: found })
-      events.emit({ kind: 'login-failed', user: typed, peer, reason: found })
-      return null
-    }
-    return this.#ensureUser(found)
+    const identity = await this.#identify({ ...request, signal }, verdict).catch(reasonOf)
+    if (typeof identity === 'string') return this.#refuse(typed, peer, identity)
+    const user = await this.#ensureUser(identity)
+    if (typeof user === 'string') return this.#refuse(identity.userName, peer, user)
+    return { user, identity }
+  }
+
+  #refuse(userName: string, peer: string, reason: string): null {
+    const user = shortName(userName)
+    this.#deps.log.warn(`login failed for ${JSON.stringify(user)}`, { peer, reason })
+    this.#deps.events.emit({ kind: 'login-failed', user, peer, reason })
+    return null
   }
 
   async end(user: User, session: Session, peer: string): Promise<void> {
@@ -118,7 +148,10 @@ class LoginPipeline implements Login {
     metrics.loggedOut(seconds())
   }
 
-  async admits(userName: string): Promise<{ readonly allowed: boolean; readonly rule: string }> {
+  async admits(
+    userName: string,
+    allowedBy?: string,
+  ): Promise<{ readonly allowed: boolean; readonly rule: string }> {
     const { options, users } = this.#deps
     const key = nameKey(userName)
     if (this.#blocked.has(key)) return { allowed: false, rule: 'authenticator.blockedUsers' }
@@ -130,38 +163,91 @@ class LoginPipeline implements Login {
       return { allowed: true, rule: 'authenticator.adminUsers' }
     if (options.allowExistingUsers && known)
       return { allowed: true, rule: 'authenticator.allowExistingUsers' }
+    const own = allowedBy ?? (await this.#deps.authenticator.allowedBy?.(userName))
+    if (own) return { allowed: true, rule: own }
     return { allowed: false, rule: 'no allow rule matches' }
   }
 
   /** The identity under its name here, or why it may not come in. */
-  async #verdict(request: LoginRequest): Promise<Identity | string> {
+  async #identify(request: LoginRequest, given?: Verdict): Promise<Identity | string> {
     const { authenticator, options, spawnerRefusal } = this.#deps
-    const verdict = await authenticator.authenticate(request)
+    const verdict = given ?? (await authenticator.authenticate(request))
     if (verdict.kind === 'denied') return verdict.reason
-    const userName = normalise(verdict.identity.userName, options.usernameMap)
+    const userName =
+      (await this.#userOf(verdict.identity))?.name ??
+      normalise(verdict.identity.userName, options.usernameMap)
     const invalid = invalidName(userName, options.usernamePattern)
     if (invalid !== null) return invalid
-    const { allowed, rule } = await this.admits(userName)
+    const { allowed, rule } = await this.admits(userName, verdict.identity.allowedBy)
     if (!allowed) return rule
     const refusal = await spawnerRefusal(userName)
     if (refusal !== null) return refusal
-    const admin = verdict.identity.admin ?? (this.#admins.has(nameKey(userName)) || undefined)
+    const admin = this.#admins.has(nameKey(userName)) || verdict.identity.admin
     const { admin: _undecided, ...identity } = verdict.identity
     const decided = { ...identity, userName, ...(admin === undefined ? {} : { admin }) }
     if (!options.postAuthHook) return decided
     return (await options.postAuthHook(decided)) ?? 'refused by authenticator.postAuthHook'
   }
 
-  async #ensureUser(identity: Identity): Promise<User> {
-    const { users, changes, events, authenticator, clock } = this.#deps
-    const { userName, admin, userInfo } = identity
-    const found = await users.findByName(userName)
-    const made = found
-      ? null
-      : await users.create(userName, { admin: admin ?? false, now: clock() })
-    const user = found ?? made ?? (await users.findByName(userName))
+  /** The user that this account at a provider has been before, whatever it calls itself now. */
+  async #userOf(identity: Identity): Promise<User | null> {
+    const account = this.#accountOf(identity)
+    const userId = account ? await this.#deps.identities.userIdOf(account) : null
+    return userId === null ? null : this.#deps.users.findById(userId)
+  }
+
+  #accountOf({ issuer, subject }: Identity): AccountKey | null {
+    if (issuer === undefined || subject === undefined) return null
+    return { provider: this.#deps.provider, issuer, subject }
+  }
+
+  /** The user of this identity, made where there is none, or why it cannot be theirs. */
+  async #claim(identity: Identity): Promise<{ user: User; isNew: boolean } | string> {
+    const { users, identities, clock } = this.#deps
+    const { userName, admin = false } = identity
+    const account = this.#accountOf(identity)
+    const own = await this.#userOf(identity)
+    if (own && account) {
+      await identities.recordLogin(account, clock())
+      return { user: own, isNew: false }
+    }
+    const known = await users.findByName(userName)
+    const options = { admin, now: clock(), ...(account ? { account } : {}) }
+    const made = known ? null : await users.create(userName, options)
+    if (made) return { user: made, isNew: true }
+    const user = known ?? (await users.findByName(userName))
     if (!user) throw new HubError('unavailable', `the user ${userName} could not be stored`)
-    if (made) {
+    const refusal = account ? await this.#linkExisting(user, account) : null
+    return refusal ?? { user, isNew: false }
+  }
+
+  /** Gives an account the user whose name it has, or says why it must not have it. */
+  async #linkExisting(user: User, account: AccountKey): Promise<string | null> {
+    const { identities, options, configAdmins, clock } = this.#deps
+    const { linkExisting } = options
+    // Another tab may have been faster.
+    if ((await identities.userIdOf(account)) === user.id) return null
+    const isNamed = (names: readonly string[]): boolean =>
+      names.some((name) => nameKey(name) === nameKey(user.name))
+    const isWanted =
+      linkExisting === true ||
+      (Array.isArray(linkExisting) && isNamed(linkExisting)) ||
+      (user.lastActivityAt === null && isNamed(configAdmins))
+    if (isWanted && (await identities.link(user.id, account, clock()))) return null
+    const owners = await identities.ofUser(user.id)
+    return owners.some(({ issuer }) => issuer === account.issuer)
+      ? `the user ${user.name} belongs to another account of ${account.issuer}`
+      : `the user ${user.name} exists and has never logged in through ${account.issuer}: if this is ` +
+          'the same person, name them in authenticator.linkExisting'
+  }
+
+  async #ensureUser(identity: Identity): Promise<User | string> {
+    const { users, changes, events, authenticator } = this.#deps
+    const { admin, userInfo } = identity
+    const claimed = await this.#claim(identity)
+    if (typeof claimed === 'string') return claimed
+    const { user, isNew } = claimed
+    if (isNew) {
       events.emit({ kind: 'user-created', user: user.name, by: 'login' })
       await authenticator.addUser?.(user.name)
     }
@@ -174,7 +260,7 @@ class LoginPipeline implements Login {
     return user
   }
 
-  async #openSession(user: User): Promise<LoggedIn> {
+  async #openSession(user: User, providerSession?: string): Promise<LoggedIn> {
     const { sessions, clock, sessionDays, cookieKeyId, provider } = this.#deps
     const now = clock()
     const { session, secret } = await sessions.create({
@@ -184,9 +270,17 @@ class LoginPipeline implements Login {
       expiresAt: new Date(now.getTime() + sessionDays * 86_400_000),
       cookieKeyId,
       provider,
+      providerSession,
     })
     return { user, session, secret }
   }
+}
+
+/** Why the authenticator could not say who this is; throws on what the browser is to see. */
+function reasonOf(error: unknown): string {
+  const codes: readonly unknown[] = ['unavailable', 'too_many_requests']
+  if (error instanceof HubError && codes.includes(error.code)) throw error
+  return describeError(error)
 }
 
 /** The name as the hub stores it: trimmed, normalised, then mapped once. */

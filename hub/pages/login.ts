@@ -2,7 +2,8 @@ import type { Request, Response, Router } from 'express'
 import { describeError, HubError } from '../../packages/core/errors.ts'
 import type { Authenticator } from '../../packages/core/authenticator.ts'
 import { userOf } from '../domain/access.ts'
-import type { Login } from '../domain/login.ts'
+import type { LoggedIn, Login } from '../domain/login.ts'
+import type { LoginAttempts } from '../domain/login-attempts.ts'
 import { safeNext } from '../domain/next-url.ts'
 import type { OauthProvider } from '../domain/oauth-provider.ts'
 import type { Servers } from '../domain/servers.ts'
@@ -11,16 +12,20 @@ import type { Log } from '../log.ts'
 import { contextOf, type LoginCookies } from '../request.ts'
 import { allowFormsTo } from '../response-headers.ts'
 import { strictRouter } from '../router.ts'
+import { fields, loginRequest, serveAuthenticator } from './authenticator-routes.ts'
 import type { Pages } from './page.ts'
+import { serveStrategies } from './provider-login.ts'
 
 export interface LoginPagesDeps {
   readonly pages: Pages
   readonly login: Login
+  readonly attempts: LoginAttempts
   readonly cookies: LoginCookies
   readonly log: Log
   readonly servers: Servers
   readonly provider: Pick<OauthProvider, 'returnOrigin'>
   readonly authenticator: Authenticator
+  readonly crossSitePost: boolean
   readonly options: {
     readonly defaultUrl: string
     readonly redirectToServer: boolean
@@ -35,6 +40,14 @@ export function loginPages(deps: LoginPagesDeps): Router {
   const { pages, login, cookies } = deps
   const { hubPrefix } = pages.urls
   const router = strictRouter()
+
+  /** Sets the cookies of a new login and ends the one before; answers where it leads. */
+  async function open(loggedIn: LoggedIn, req: Request, res: Response, next?: string) {
+    const { user, session, secret } = loggedIn
+    await endLogin(deps, req)
+    cookies.set(req, res, { secret, session })
+    return destination(deps, req, user, next)
+  }
 
   router.get('/login', async (req, res) => {
     const caller = await contextOf(req).cookieCaller()
@@ -55,17 +68,9 @@ export function loginPages(deps: LoginPagesDeps): Router {
         `Login form invalid or expired. Try again. (${error.message})`,
       )
     }
-    const loggedIn = await login.attempt({
-      form: fields(req.body),
-      headers: singleHeaders(req),
-      peerAddress: contextOf(req).peer,
-      signal: gone(res),
-    })
+    const loggedIn = await login.attempt(loginRequest(req, res))
     if (!loggedIn) return showForm(deps, req, res, failureText(deps))
-    const { user, session, secret } = loggedIn
-    await endLogin(deps, req)
-    cookies.set(req, res, { secret, session })
-    res.redirect(destination(deps, req, user))
+    res.redirect(await open(loggedIn, req, res))
   })
 
   router.get('/logout', async (req, res) => {
@@ -81,19 +86,13 @@ export function loginPages(deps: LoginPagesDeps): Router {
     await logOut(deps, req, res)
   })
 
-  serveAuthenticator(router, deps.authenticator)
+  serveAuthenticator(router, {
+    ...deps,
+    open,
+    refuse: (req, res) => showForm(deps, req, res, failureText(deps)),
+  })
+  serveStrategies(router, { ...deps, open })
   return router
-}
-
-/** Pages and endpoints of the authenticator's own. */
-function serveAuthenticator(router: Router, { routes = [] }: Authenticator): void {
-  for (const route of routes)
-    router[route.method === 'GET' ? 'get' : 'post'](route.path, async (req, res) => {
-      const { protocol, host } = contextOf(req)
-      const url = new URL(req.originalUrl, `${protocol}://${host}`)
-      const request = new Request(url, { method: route.method, headers: webHeaders(req) })
-      await sendResponse(await route.handle(request), res)
-    })
 }
 
 /** Where a login leads: `next` when it is ours, else the configured page, the server, or home. */
@@ -101,10 +100,11 @@ function destination(
   { pages, servers, options }: LoginPagesDeps,
   req: Request,
   user: User,
+  next: unknown = req.query['next'],
 ): string {
   const { urls } = pages
   const site = { baseUrl: urls.baseUrl, host: contextOf(req).host }
-  const wanted = safeNext(req.query['next'], site)
+  const wanted = safeNext(next, site)
   if (wanted !== null) return wanted
   if (options.defaultUrl !== '') return options.defaultUrl
   if (!options.redirectToServer) return `${urls.hubPrefix}home`
@@ -135,6 +135,11 @@ async function showForm(
       formAction: `${hubPrefix}login${query}`,
       loginForm: authenticator.loginForm ?? null,
       loginService: authenticator.loginService ?? null,
+      loginServiceUrl: `${hubPrefix}oauth_login`,
+      loginLinks: (authenticator.loginForm?.links ?? []).map(({ label, path }) => ({
+        label,
+        path: `${hubPrefix.slice(0, -1)}${path}`,
+      })),
       noAllowRule: options.admitsNobody,
     },
     error === null ? 200 : 403,
@@ -152,9 +157,7 @@ async function originBehind(
 }
 
 function failureText({ authenticator }: LoginPagesDeps): string {
-  return authenticator.loginForm
-    ? 'This link is used up or has expired. Get a new one in the terminal.'
-    : 'Invalid username or password'
+  return authenticator.loginForm?.failure ?? 'Invalid username or password'
 }
 
 /** Ends the login that the request's cookie is of; null when there is none. */
@@ -174,49 +177,11 @@ async function logOut(deps: LoginPagesDeps, req: Request, res: Response): Promis
     servers.stopAllOf(user).catch((error: unknown) => {
       deps.log.error('servers could not be stopped at logout', { error: describeError(error) })
     })
-  res.redirect(authenticator.logoutUrl ?? `${pages.urls.hubPrefix}login`)
-}
-
-/** Posted fields as single strings; the user name is trimmed, nothing else is. `_xsrf` stays here. */
-function fields(body: unknown): Record<string, string> {
-  const form: Record<string, string> = {}
-  for (const [name, value] of Object.entries((body ?? {}) as Record<string, unknown>))
-    if (typeof value === 'string' && name !== '_xsrf')
-      form[name] = name === 'username' ? value.trim() : value
-  return form
+  const { logoutUrl } = authenticator
+  const elsewhere = typeof logoutUrl === 'function' ? await logoutUrl(undefined) : logoutUrl
+  res.redirect(elsewhere ?? `${pages.urls.hubPrefix}login`)
 }
 
 function shortened(name: string): string {
   return name.length > 32 ? `${name.slice(0, 16)}... (${name.length} characters)` : name
-}
-
-function singleHeaders(req: Request): Record<string, string | undefined> {
-  return Object.fromEntries(
-    Object.entries(req.headers).map(([name, value]) => [
-      name,
-      Array.isArray(value) ? value.join(', ') : value,
-    ]),
-  )
-}
-
-function webHeaders(req: Request): Headers {
-  const headers = new Headers()
-  for (const [name, value] of Object.entries(singleHeaders(req)))
-    if (value !== undefined) headers.set(name, value)
-  return headers
-}
-
-async function sendResponse(response: globalThis.Response, res: Response): Promise<void> {
-  res.status(response.status)
-  response.headers.forEach((value, name) => {
-    res.append(name, value)
-  })
-  res.end(Buffer.from(await response.arrayBuffer()))
-}
-
-/** Aborts when the browser goes away before the answer. */
-function gone(res: Response): AbortSignal {
-  const controller = new AbortController()
-  res.once('close', () => controller.abort())
-  return controller.signal
 }

@@ -92,6 +92,17 @@ interface SessionsTable {
   last_seen_at: Time
   authenticated_at: Time
   expires_at: Time
+  provider_session: string | null
+}
+
+interface LoginAttemptsTable {
+  id: Id
+  secret_hash: string
+  provider: string
+  data: JsonText
+  next_url: string | null
+  created_at: Fixed<Time>
+  expires_at: Time
 }
 
 interface OauthClientsTable {
@@ -209,8 +220,18 @@ export interface Schema {
   servers: ServersTable
   shares: SharesTable
   share_codes: ShareCodesTable
+  native_passwords: {
+    user_id: number
+    password_hash: string
+    approved: Flag
+    created_at: Fixed<Time>
+    changed_at: Time | null
+    encrypted_totp_secret: Buffer | null
+    totp_last_step: number | null
+  }
   processes: ProcessesTable
   sessions: SessionsTable
+  login_attempts: LoginAttemptsTable
   oauth_clients: OauthClientsTable
   oauth_codes: OauthCodesTable
   api_tokens: ApiTokensTable

@@ -16,12 +16,25 @@ export interface Session {
 export interface SessionStore {
   /** Returns the secret that goes, signed, into the login cookie. */
   create(
-    session: Omit<Session, 'id'> & { readonly cookieKeyId: string; readonly provider: string },
+    session: Omit<Session, 'id'> & {
+      readonly cookieKeyId: string
+      readonly provider: string
+      /** The session at the provider (`sid`), where it names one. */
+      readonly providerSession?: string | undefined
+    },
   ): Promise<{ readonly session: Session; readonly secret: string }>
   /** Null when the secret is unknown or the session has expired. */
   find(secret: string, now: Date): Promise<Session | null>
   delete(id: number): Promise<void>
   deleteOfUser(userId: number): Promise<void>
+  /**
+   * Ends sessions that came through a provider: those of one session there, of one user, or both.
+   * Returns their users, one entry for each session.
+   */
+  deleteOfProvider(
+    provider: string,
+    which: { readonly userId?: number; readonly providerSession?: string },
+  ): Promise<readonly number[]>
   /** Ends sessions made under another cookie key. Returns how many. */
   deleteOfOtherKeys(cookieKeyId: string): Promise<number>
   purgeExpired(now: Date): Promise<void>
@@ -31,7 +44,8 @@ type Row = Selectable<Schema['sessions']>
 
 export function sessionStore({ db }: Database): SessionStore {
   return {
-    async create({ userId, browserSessionId, createdAt, expiresAt, cookieKeyId, provider }) {
+    async create({ userId, browserSessionId, createdAt, expiresAt, ...session }) {
+      const { cookieKeyId, provider, providerSession = null } = session
       const secret = newSecret()
       const row = await db
         .insertInto('sessions')
@@ -45,6 +59,7 @@ export function sessionStore({ db }: Database): SessionStore {
           last_seen_at: createdAt.getTime(),
           authenticated_at: createdAt.getTime(),
           expires_at: expiresAt.getTime(),
+          provider_session: providerSession,
         })
         .returningAll()
         .executeTakeFirstOrThrow()
@@ -67,6 +82,15 @@ export function sessionStore({ db }: Database): SessionStore {
 
     async deleteOfUser(userId) {
       await db.deleteFrom('sessions').where('user_id', '=', userId).execute()
+    },
+
+    async deleteOfProvider(provider, { userId, providerSession }) {
+      if (userId === undefined && providerSession === undefined) return []
+      let query = db.deleteFrom('sessions').where('provider', '=', provider)
+      if (userId !== undefined) query = query.where('user_id', '=', userId)
+      if (providerSession !== undefined)
+        query = query.where('provider_session', '=', providerSession)
+      return (await query.returning('user_id').execute()).map((row) => row.user_id)
     },
 
     async deleteOfOtherKeys(cookieKeyId) {

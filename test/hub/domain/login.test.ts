@@ -10,6 +10,7 @@ import { createLogin, invalidName } from '../../../hub/domain/login.ts'
 import { createEvents } from '../../../hub/events.ts'
 import { createLog } from '../../../hub/log.ts'
 import { type Database, openDatabase } from '../../../hub/store/database.ts'
+import { identityStore } from '../../../hub/store/identities.ts'
 import { roleStore } from '../../../hub/store/roles.ts'
 import { sessionStore } from '../../../hub/store/sessions.ts'
 import { userStore } from '../../../hub/store/users.ts'
@@ -59,6 +60,8 @@ function pipeline(
       allowExistingUsers: parsed.allowExistingUsers ?? parsed.allowedUsers.length > 0,
     } as AuthenticatorOptions,
     users,
+    identities: identityStore(database),
+    configAdmins: parsed.adminUsers,
     sessions,
     changes: new Changes(),
     events: createEvents(),
@@ -259,5 +262,52 @@ describe('the form under which names are unique', () => {
       const key = nameKey(name)
       if (invalidName(key, null) === null) assert.equal(nameKey(key), key, code.toString(16))
     }
+  })
+})
+
+describe('an account at a provider', () => {
+  const issuer = 'https://idp.example.org'
+  const account = (subject: string, options: object = {}) =>
+    pipeline({ allowAll: true, ...options }, { issuer, subject })
+
+  it('has one user, also when it comes twice at once', async () => {
+    const { attempt } = account('s-1')
+    const both = await Promise.all([attempt('newton'), attempt('newton')])
+    assert.deepEqual(
+      both.map((login) => login?.user.name),
+      ['newton', 'newton'],
+    )
+    assert.equal((await attempt('somebody-else'))?.user.name, 'newton')
+  })
+
+  it('gets a new name alone, when two of them come at once', async () => {
+    const both = await Promise.all([
+      account('s-2').attempt('leibniz'),
+      account('s-3').attempt('leibniz'),
+    ])
+    assert.equal(both.filter((login) => login !== null).length, 1)
+  })
+
+  it('is judged by the name of its user, not by the one it says', async () => {
+    const { attempt, users } = account('s-4')
+    await attempt('euler')
+    const said = (options: object) =>
+      account('s-4', { allowAll: false, allowExistingUsers: false, ...options })
+    assert.equal(await said({ allowedUsers: ['gauss'] }).attempt('gauss'), null)
+    assert.ok(await said({ allowedUsers: ['euler'] }).attempt('gauss'))
+    assert.equal(await said({ allowAll: true, blockedUsers: ['euler'] }).attempt('gauss'), null)
+    await said({ allowAll: true, adminUsers: ['gauss'] }).attempt('gauss')
+    assert.equal((await users.findByName('euler'))?.admin, false)
+  })
+
+  it('takes over nobody, unless linkExisting says so, and nobody who has an account there', async () => {
+    await pipeline({ allowAll: true }).attempt('bernoulli')
+    const refused = account('s-5')
+    assert.equal(await refused.attempt('bernoulli'), null)
+    assert.match(refused.lines.join(), /bernoulli exists.*linkExisting/)
+    assert.equal(await account('s-5', { linkExisting: ['jakob'] }).attempt('bernoulli'), null)
+    assert.ok(await account('s-5', { linkExisting: ['bernoulli'] }).attempt('bernoulli'))
+    assert.ok(await account('s-5').attempt('bernoulli'))
+    assert.equal(await account('s-6', { linkExisting: true }).attempt('bernoulli'), null)
   })
 })
