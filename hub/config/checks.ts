@@ -254,7 +254,9 @@ export const allowRule: Check = {
     const own =
       driver.allows?.(options as never) ??
       Object.entries(options).some(([name, value]) => name.startsWith('allow') && isRule(value))
-    if (base.allowAll || base.allowExistingUsers || base.allowedUsers.length > 0 || own) return
+    const { allowedUsers, allowedGroups } = base
+    const names = allowedUsers.length + allowedGroups.length > 0
+    if (base.allowAll || base.allowExistingUsers || names || own) return
     yield {
       path: 'authenticator',
       message: 'no rule lets anybody in: name people in allowedUsers, or set allowAll (rule A2-18)',

@@ -6,15 +6,17 @@ import type {
   LoginRequest,
   Verdict,
 } from '../../packages/core/authenticator.ts'
-import { nameKey } from '../../packages/core/slug.ts'
 import type { AuthenticatorOptions } from '../config.ts'
 import type { Events } from '../events.ts'
 import { type Log, shortName } from '../log.ts'
 import { type Metrics, stopwatch } from '../metrics.ts'
-import type { AccountKey, IdentityStore } from '../store/identities.ts'
 import type { Session, SessionStore } from '../store/sessions.ts'
 import type { User, UserStore } from '../store/users.ts'
+import type { Admission } from './admission.ts'
 import type { Changes } from './changes.ts'
+import type { IdentityRecords } from './identity-records.ts'
+import type { LoginAccounts } from './login-accounts.ts'
+import type { LoginGuard } from './login-guard.ts'
 
 /** A login that succeeded: the user, and the secret for the signed login cookie. */
 export interface LoggedIn {
@@ -23,26 +25,32 @@ export interface LoggedIn {
   readonly secret: string
 }
 
+/** What the rules say of a name. */
+export interface LoginExplanation {
+  readonly allowed: boolean
+  readonly rule: string
+  /** Whether there is such a user already. */
+  readonly exists: boolean
+  /** The name as the hub would store it. */
+  readonly userName: string
+}
+
 export interface Login {
   /**
    * Runs the pipeline. Null for every kind of refusal: the reason is in the log, never in the answer.
    * With a `verdict`, from a route of the authenticator, nobody is asked again who this is.
    * @throws {HubError} `invalid_request` for fields that are too long; `unavailable` and
-   * `too_many_requests` when the authenticator cannot answer now.
+   * `too_many_requests` when nobody can be let in now.
    */
   attempt(request: LoginRequest, verdict?: Verdict): Promise<LoggedIn | null>
   /** The same without a session: for credentials that come with the one request they are for. */
   identify(request: LoginRequest): Promise<User | null>
   /** Ends one session and every token that was issued through it. */
   end(user: User, session: Session, peer: string): Promise<void>
-  /**
-   * Whether a user of this name would be let in, with the rule that says so. `allowedBy` is a rule
-   * of the authenticator's own.
-   */
-  admits(
-    userName: string,
-    allowedBy?: string,
-  ): Promise<{ readonly allowed: boolean; readonly rule: string }>
+  /** Gives a session a new secret, for example when its user has got other rights. Null when it is gone. */
+  renew(user: User, session: Session): Promise<LoggedIn | null>
+  /** Whether somebody of this name would be let in who proves to be it, and the rule that says so. */
+  explain(name: string): Promise<LoginExplanation>
 }
 
 /** Longest accepted fields, in bytes. */
@@ -55,17 +63,20 @@ const patience = 30_000
 export interface LoginDeps {
   readonly authenticator: Authenticator
   readonly provider: string
-  readonly options: AuthenticatorOptions
+  readonly options: Pick<AuthenticatorOptions, 'postAuthHook'>
+  readonly admission: Admission
+  readonly accounts: LoginAccounts
+  readonly records: IdentityRecords
+  readonly guard: LoginGuard
   readonly users: UserStore
-  readonly identities: IdentityStore
-  /** Names that the config makes admins: their users exist before anybody has logged in. */
-  readonly configAdmins: readonly string[]
   readonly sessions: SessionStore
   readonly changes: Changes
   readonly events: Events
   readonly metrics: Pick<Metrics, 'loggedIn' | 'loggedOut'>
   readonly log: Log
   readonly clock: () => Date
+  /** Told of every login. */
+  readonly noteLogin: (user: User) => void
   /** Why the spawner could never start a server for this user, or null. */
   readonly spawnerRefusal: (userName: string) => Promise<string | null>
   readonly sessionDays: number
@@ -82,16 +93,9 @@ export function createLogin(deps: LoginDeps): Login {
  */
 class LoginPipeline implements Login {
   readonly #deps: LoginDeps
-  readonly #blocked: ReadonlySet<string>
-  readonly #admins: ReadonlySet<string>
-  readonly #allowed: ReadonlySet<string>
 
   constructor(deps: LoginDeps) {
-    const keys = (names: Iterable<string>): ReadonlySet<string> => new Set([...names].map(nameKey))
     this.#deps = deps
-    this.#blocked = keys(deps.options.blockedUsers)
-    this.#admins = keys(deps.options.adminUsers)
-    this.#allowed = keys(deps.options.allowedUsers)
   }
 
   async attempt(request: LoginRequest, verdict?: Verdict): Promise<LoggedIn | null> {
@@ -121,21 +125,36 @@ class LoginPipeline implements Login {
     verdict?: Verdict,
   ): Promise<{ readonly user: User; readonly identity: Identity } | null> {
     checkSizes(request.form)
+    const { guard, noteLogin } = this.#deps
     const peer = request.peerAddress
-    const typed = shortName(request.form['username'] ?? '')
+    const typed = request.form['username'] ?? ''
+    using attempt = guard.begin(typed, peer)
     const signal = AbortSignal.any([request.signal, AbortSignal.timeout(patience)])
-    const identity = await this.#identify({ ...request, signal }, verdict).catch(reasonOf)
-    if (typeof identity === 'string') return this.#refuse(typed, peer, identity)
-    const user = await this.#ensureUser(identity)
-    if (typeof user === 'string') return this.#refuse(identity.userName, peer, user)
-    return { user, identity }
+    const entered = await this.#admit({ ...request, signal }, verdict).catch(reasonOf)
+    if (typeof entered === 'string') {
+      this.#refuse(typed, peer, entered)
+      await attempt.refused(request.signal)
+      return null
+    }
+    attempt.succeeded()
+    noteLogin(entered.user)
+    return entered
   }
 
-  #refuse(userName: string, peer: string, reason: string): null {
+  async #admit(
+    request: LoginRequest,
+    verdict?: Verdict,
+  ): Promise<{ readonly user: User; readonly identity: Identity } | string> {
+    const identity = await this.#identify(request, verdict)
+    if (typeof identity === 'string') return identity
+    const user = await this.#ensureUser(identity)
+    return typeof user === 'string' ? `${identity.userName}: ${user}` : { user, identity }
+  }
+
+  #refuse(userName: string, peer: string, reason: string): void {
     const user = shortName(userName)
     this.#deps.log.warn(`login failed for ${JSON.stringify(user)}`, { peer, reason })
     this.#deps.events.emit({ kind: 'login-failed', user, peer, reason })
-    return null
   }
 
   async end(user: User, session: Session, peer: string): Promise<void> {
@@ -148,116 +167,56 @@ class LoginPipeline implements Login {
     metrics.loggedOut(seconds())
   }
 
-  async admits(
-    userName: string,
-    allowedBy?: string,
-  ): Promise<{ readonly allowed: boolean; readonly rule: string }> {
-    const { options, users } = this.#deps
-    const key = nameKey(userName)
-    if (this.#blocked.has(key)) return { allowed: false, rule: 'authenticator.blockedUsers' }
-    const known = await users.findByName(userName)
-    if (known?.blocked) return { allowed: false, rule: 'the account is blocked' }
-    if (options.allowAll) return { allowed: true, rule: 'authenticator.allowAll' }
-    if (this.#allowed.has(key)) return { allowed: true, rule: 'authenticator.allowedUsers' }
-    if (this.#allowed.size > 0 && this.#admins.has(key))
-      return { allowed: true, rule: 'authenticator.adminUsers' }
-    if (options.allowExistingUsers && known)
-      return { allowed: true, rule: 'authenticator.allowExistingUsers' }
-    const own = allowedBy ?? (await this.#deps.authenticator.allowedBy?.(userName))
-    if (own) return { allowed: true, rule: own }
-    return { allowed: false, rule: 'no allow rule matches' }
+  async renew(user: User, session: Session): Promise<LoggedIn | null> {
+    const renewed = await this.#deps.sessions.renew(session.id, user.admin)
+    this.#deps.changes.touchRights(user.id)
+    return renewed && { user, ...renewed }
+  }
+
+  async explain(name: string): Promise<LoginExplanation> {
+    const { admission, users, spawnerRefusal } = this.#deps
+    const userName = admission.normalise(name)
+    const exists = (await users.findByName(userName)) !== null
+    const invalid = admission.invalid(userName)
+    if (invalid !== null) return { allowed: false, rule: invalid, exists, userName }
+    const decision = await admission.decide(userName)
+    const refusal = decision.allowed ? await spawnerRefusal(userName) : null
+    if (refusal !== null) return { allowed: false, rule: refusal, exists, userName }
+    return { ...decision, exists, userName }
   }
 
   /** The identity under its name here, or why it may not come in. */
   async #identify(request: LoginRequest, given?: Verdict): Promise<Identity | string> {
-    const { authenticator, options, spawnerRefusal } = this.#deps
+    const { authenticator, accounts, admission, options, spawnerRefusal } = this.#deps
     const verdict = given ?? (await authenticator.authenticate(request))
     if (verdict.kind === 'denied') return verdict.reason
     const userName =
-      (await this.#userOf(verdict.identity))?.name ??
-      normalise(verdict.identity.userName, options.usernameMap)
-    const invalid = invalidName(userName, options.usernamePattern)
+      (await accounts.userOf(verdict.identity))?.name ??
+      admission.normalise(verdict.identity.userName)
+    const invalid = admission.invalid(userName)
     if (invalid !== null) return invalid
-    const { allowed, rule } = await this.admits(userName, verdict.identity.allowedBy)
+    const { allowed, rule } = await admission.decide(userName, verdict.identity)
     if (!allowed) return rule
     const refusal = await spawnerRefusal(userName)
     if (refusal !== null) return refusal
-    const admin = this.#admins.has(nameKey(userName)) || verdict.identity.admin
+    const admin = await admission.adminOf(userName, verdict.identity)
     const { admin: _undecided, ...identity } = verdict.identity
     const decided = { ...identity, userName, ...(admin === undefined ? {} : { admin }) }
     if (!options.postAuthHook) return decided
     return (await options.postAuthHook(decided)) ?? 'refused by authenticator.postAuthHook'
   }
 
-  /** The user that this account at a provider has been before, whatever it calls itself now. */
-  async #userOf(identity: Identity): Promise<User | null> {
-    const account = this.#accountOf(identity)
-    const userId = account ? await this.#deps.identities.userIdOf(account) : null
-    return userId === null ? null : this.#deps.users.findById(userId)
-  }
-
-  #accountOf({ issuer, subject }: Identity): AccountKey | null {
-    if (issuer === undefined || subject === undefined) return null
-    return { provider: this.#deps.provider, issuer, subject }
-  }
-
-  /** The user of this identity, made where there is none, or why it cannot be theirs. */
-  async #claim(identity: Identity): Promise<{ user: User; isNew: boolean } | string> {
-    const { users, identities, clock } = this.#deps
-    const { userName, admin = false } = identity
-    const account = this.#accountOf(identity)
-    const own = await this.#userOf(identity)
-    if (own && account) {
-      await identities.recordLogin(account, clock())
-      return { user: own, isNew: false }
-    }
-    const known = await users.findByName(userName)
-    const options = { admin, now: clock(), ...(account ? { account } : {}) }
-    const made = known ? null : await users.create(userName, options)
-    if (made) return { user: made, isNew: true }
-    const user = known ?? (await users.findByName(userName))
-    if (!user) throw new HubError('unavailable', `the user ${userName} could not be stored`)
-    const refusal = account ? await this.#linkExisting(user, account) : null
-    return refusal ?? { user, isNew: false }
-  }
-
-  /** Gives an account the user whose name it has, or says why it must not have it. */
-  async #linkExisting(user: User, account: AccountKey): Promise<string | null> {
-    const { identities, options, configAdmins, clock } = this.#deps
-    const { linkExisting } = options
-    // Another tab may have been faster.
-    if ((await identities.userIdOf(account)) === user.id) return null
-    const isNamed = (names: readonly string[]): boolean =>
-      names.some((name) => nameKey(name) === nameKey(user.name))
-    const isWanted =
-      linkExisting === true ||
-      (Array.isArray(linkExisting) && isNamed(linkExisting)) ||
-      (user.lastActivityAt === null && isNamed(configAdmins))
-    if (isWanted && (await identities.link(user.id, account, clock()))) return null
-    const owners = await identities.ofUser(user.id)
-    return owners.some(({ issuer }) => issuer === account.issuer)
-      ? `the user ${user.name} belongs to another account of ${account.issuer}`
-      : `the user ${user.name} exists and has never logged in through ${account.issuer}: if this is ` +
-          'the same person, name them in authenticator.linkExisting'
-  }
-
   async #ensureUser(identity: Identity): Promise<User | string> {
-    const { users, changes, events, authenticator } = this.#deps
-    const { admin, userInfo } = identity
-    const claimed = await this.#claim(identity)
+    const { users, accounts, records, events, authenticator } = this.#deps
+    const claimed = await accounts.claim(identity)
     if (typeof claimed === 'string') return claimed
     const { user, isNew } = claimed
     if (isNew) {
       events.emit({ kind: 'user-created', user: user.name, by: 'login' })
       await authenticator.addUser?.(user.name)
     }
-    if (admin !== undefined && admin !== user.admin) {
-      await users.setAdmin(user.name, admin)
-      events.emit({ kind: 'admin-changed', user: user.name, admin, by: 'login' })
-    }
-    if (userInfo) await users.setUserInfo(user.id, userInfo)
-    changes.touchRights(user.id)
-    return user
+    await records.recordLogin(user, identity)
+    return (await users.findById(user.id)) ?? user
   }
 
   async #openSession(user: User, providerSession?: string): Promise<LoggedIn> {
@@ -268,6 +227,7 @@ class LoginPipeline implements Login {
       browserSessionId: randomBytes(16).toString('hex'),
       createdAt: now,
       expiresAt: new Date(now.getTime() + sessionDays * 86_400_000),
+      admin: user.admin,
       cookieKeyId,
       provider,
       providerSession,
@@ -281,24 +241,6 @@ function reasonOf(error: unknown): string {
   const codes: readonly unknown[] = ['unavailable', 'too_many_requests']
   if (error instanceof HubError && codes.includes(error.code)) throw error
   return describeError(error)
-}
-
-/** The name as the hub stores it: trimmed, normalised, then mapped once. */
-function normalise(name: string, map: Readonly<Record<string, string>>): string {
-  const key = nameKey(name.trim())
-  return Object.hasOwn(map, key) ? (map[key] ?? key) : key
-}
-
-/** Why a name cannot be a user's, or null (JupyterHub: no slash, not empty, no space around, the pattern). */
-export function invalidName(name: string, pattern: RegExp | null): string | null {
-  if (name === '') return 'the name is empty'
-  if (Buffer.byteLength(name) > 255) return 'the name is longer than 255 bytes'
-  if (name.includes('/')) return 'the name holds a slash'
-  if (name.trim() !== name) return 'the name begins or ends with a space'
-  if (/[\p{Cc}\p{Cs}\p{Cf}\p{Zl}\p{Zp}]/u.test(name)) return 'the name holds control characters'
-  if (name === '.' || name === '..') return `the name is ${name}`
-  if (pattern && !pattern.test(name)) return 'the name does not match authenticator.usernamePattern'
-  return null
 }
 
 function checkSizes(form: Readonly<Record<string, string>>): void {

@@ -1,7 +1,8 @@
 import type { Request, Response, Router } from 'express'
-import { describeError, HubError } from '../../packages/core/errors.ts'
+import { describeError, HubError, statusOf } from '../../packages/core/errors.ts'
 import type { Authenticator } from '../../packages/core/authenticator.ts'
 import { userOf } from '../domain/access.ts'
+import type { AuthStates } from '../domain/auth-states.ts'
 import type { LoggedIn, Login } from '../domain/login.ts'
 import type { LoginAttempts } from '../domain/login-attempts.ts'
 import { safeNext } from '../domain/next-url.ts'
@@ -25,15 +26,27 @@ export interface LoginPagesDeps {
   readonly servers: Servers
   readonly provider: Pick<OauthProvider, 'returnOrigin'>
   readonly authenticator: Authenticator
+  readonly authStates: Pick<AuthStates, 'of'>
   readonly crossSitePost: boolean
-  readonly options: {
+  readonly options: LoginPageOptions & {
     readonly defaultUrl: string
     readonly redirectToServer: boolean
     readonly shutdownOnLogout: boolean
-    /** True when no allow rule lets anybody in. */
-    readonly admitsNobody: boolean
   }
 }
+
+/** How the login page looks, and whether there is one. */
+export interface LoginPageOptions {
+  /** True when no allow rule lets anybody in. */
+  readonly admitsNobody: boolean
+  readonly autoLogin: boolean
+  readonly autoLoginOauth2Authorize: boolean
+  /** True when the view `customLoginView` replaces the form. */
+  readonly customLogin: boolean
+}
+
+/** Name of the view that `authenticator.customHtml` is. */
+export const customLoginView = 'authenticator.customHtml'
 
 /** Login and logout (wire section 8.3). */
 export function loginPages(deps: LoginPagesDeps): Router {
@@ -53,7 +66,15 @@ export function loginPages(deps: LoginPagesDeps): Router {
     const caller = await contextOf(req).cookieCaller()
     const user = userOf(caller)
     if (user) return res.redirect(destination(deps, req, user))
-    await showForm(deps, req, res, null)
+    if (!isAutomatic(deps, req)) return showForm(deps, req, res, null)
+    const elsewhere = automaticUrl(deps, req)
+    if (elsewhere !== null) return res.redirect(elsewhere)
+    const loggedIn = await login.attempt(loginRequest(req, res))
+    if (loggedIn) return res.redirect(await open(loggedIn, req, res))
+    throw new HubError(
+      'login_failed',
+      'You could not be logged in. Ask the administrator for access',
+    )
   })
 
   router.post('/login', async (req, res) => {
@@ -68,7 +89,11 @@ export function loginPages(deps: LoginPagesDeps): Router {
         `Login form invalid or expired. Try again. (${error.message})`,
       )
     }
-    const loggedIn = await login.attempt(loginRequest(req, res))
+    const loggedIn = await login.attempt(loginRequest(req, res)).catch(waiting)
+    if (loggedIn instanceof HubError) {
+      res.set('Retry-After', String(loggedIn.retryAfter ?? 1))
+      return showForm(deps, req, res, loggedIn.message, statusOf[loggedIn.code])
+    }
     if (!loggedIn) return showForm(deps, req, res, failureText(deps))
     res.redirect(await open(loggedIn, req, res))
   })
@@ -116,6 +141,7 @@ async function showForm(
   req: Request,
   res: Response,
   error: string | null,
+  status = error === null ? 200 : 403,
 ): Promise<void> {
   const { pages, authenticator, options } = deps
   const { hubPrefix, baseUrl } = pages.urls
@@ -141,10 +167,54 @@ async function showForm(
         path: `${hubPrefix.slice(0, -1)}${path}`,
       })),
       noAllowRule: options.admitsNobody,
+      ...(options.customLogin ? customData(deps, { error, query }) : {}),
     },
-    error === null ? 200 : 403,
+    status,
   )
 }
+
+/** What JupyterHub's `custom_html` is rendered with, besides `next` and `username`. */
+function customData(
+  { authenticator, pages }: LoginPagesDeps,
+  { error, query }: { readonly error: string | null; readonly query: string },
+) {
+  const { hubPrefix } = pages.urls
+  const loginUrl = `${hubPrefix}login${query}`
+  return {
+    customLogin: customLoginView,
+    login_error: error ?? '',
+    login_url: loginUrl,
+    authenticator_login_url: authenticator.strategy ? `${hubPrefix}oauth_login${query}` : loginUrl,
+    authenticator: { login_service: authenticator.loginService ?? '' },
+  }
+}
+
+/** Too many attempts, for this address or at all: the form says so. */
+function waiting(error: unknown): HubError {
+  if (error instanceof HubError && error.retryAfter !== undefined) return error
+  throw error
+}
+
+/** Whether this login goes on without a page. */
+function isAutomatic({ pages, options }: LoginPagesDeps, req: Request): boolean {
+  if (options.autoLogin) return true
+  const site = { baseUrl: pages.urls.baseUrl, host: contextOf(req).host }
+  const next = safeNext(req.query['next'], site) ?? ''
+  const { pathname } = new URL(next, 'http://site.invalid')
+  return options.autoLoginOauth2Authorize && pathname === authorizePath(pages)
+}
+
+/** Where the authenticator's own login begins; null when the request itself says who it is. */
+function automaticUrl({ pages, authenticator }: LoginPagesDeps, req: Request): string | null {
+  const [link, ...others] = authenticator.loginForm?.links ?? []
+  const isOnly = link && others.length === 0 && authenticator.loginForm?.isClosed
+  const path = authenticator.strategy ? '/oauth_login' : isOnly ? link.path : null
+  const at = req.originalUrl.indexOf('?')
+  const query = at < 0 ? '' : req.originalUrl.slice(at)
+  return path === null ? null : `${pages.urls.hubPrefix.slice(0, -1)}${path}${query}`
+}
+
+const authorizePath = ({ urls }: Pages): string => `${urls.hubPrefix}api/oauth2/authorize`
 
 /** The other site on which a login ends that an OAuth client has asked for. */
 async function originBehind(
@@ -152,7 +222,7 @@ async function originBehind(
   next: string,
 ): Promise<string | null> {
   const { pathname, searchParams } = new URL(next, 'http://site.invalid')
-  if (pathname !== `${pages.urls.hubPrefix}api/oauth2/authorize`) return null
+  if (pathname !== authorizePath(pages)) return null
   return provider.returnOrigin(searchParams.get('client_id') ?? '')
 }
 
@@ -172,14 +242,17 @@ async function endLogin({ login }: LoginPagesDeps, req: Request): Promise<User |
 async function logOut(deps: LoginPagesDeps, req: Request, res: Response): Promise<void> {
   const { pages, cookies, servers, options, authenticator } = deps
   const user = await endLogin(deps, req)
+  const authState = (user && (await deps.authStates.of(user))) ?? undefined
   cookies.clear(req, res)
   if (user && options.shutdownOnLogout)
     servers.stopAllOf(user).catch((error: unknown) => {
       deps.log.error('servers could not be stopped at logout', { error: describeError(error) })
     })
   const { logoutUrl } = authenticator
-  const elsewhere = typeof logoutUrl === 'function' ? await logoutUrl(undefined) : logoutUrl
-  res.redirect(elsewhere ?? `${pages.urls.hubPrefix}login`)
+  const elsewhere = typeof logoutUrl === 'function' ? await logoutUrl(authState) : logoutUrl
+  if (elsewhere !== undefined) return res.redirect(elsewhere)
+  if (options.autoLogin) return pages.show(req, res, 'logged-out', {})
+  res.redirect(`${pages.urls.hubPrefix}login`)
 }
 
 function shortened(name: string): string {

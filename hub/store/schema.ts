@@ -21,6 +21,7 @@ interface UsersTable {
   created_at: Fixed<Time>
   last_activity_at: Time | null
   encrypted_auth_state: Buffer | null
+  allowed_by: string | null
 }
 
 interface IdentitiesTable {
@@ -93,6 +94,7 @@ interface SessionsTable {
   authenticated_at: Time
   expires_at: Time
   provider_session: string | null
+  admin: Generated<Flag>
 }
 
 interface LoginAttemptsTable {

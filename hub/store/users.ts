@@ -38,6 +38,13 @@ export interface NewUser {
   readonly account?: AccountKey
 }
 
+/** What the last login has left. */
+export interface StoredLogin {
+  readonly encryptedAuthState: Buffer | null
+  /** The authenticator's own rule that let the user in. */
+  readonly allowedBy: string | null
+}
+
 export interface UserStore {
   findById(id: number): Promise<User | null>
   /** By the normalised form of the name. */
@@ -61,7 +68,10 @@ export interface UserStore {
   /** Sets the mark and the membership of the role `admin` together; true when there is such a user. */
   setAdmin(name: string, admin: boolean): Promise<boolean>
   setUserInfo(id: number, userInfo: unknown): Promise<void>
-  setAuthState(id: number, encrypted: Buffer | null): Promise<void>
+  /** What is known of how the user came in; null for a user who is gone. */
+  loginOf(id: number): Promise<StoredLogin | null>
+  /** Replaces those of these that are given. */
+  setLogin(id: number, login: Partial<StoredLogin>): Promise<void>
   /** Removes the user and everything that belongs to them. */
   delete(id: number): Promise<void>
   /** The same for a user who was made at this time and has done nothing since; others stay. */
@@ -266,7 +276,10 @@ async function markAdmin(db: Database['db'], id: number, admin: boolean): Promis
 /** What is noted about users. */
 function userNotes({
   db,
-}: Database): Pick<UserStore, 'setAdmin' | 'setUserInfo' | 'setAuthState' | 'recordActivity'> {
+}: Database): Pick<
+  UserStore,
+  'setAdmin' | 'setUserInfo' | 'loginOf' | 'setLogin' | 'recordActivity'
+> {
   return {
     async setAdmin(name, admin) {
       return db.transaction().execute(async (transaction) => {
@@ -285,12 +298,21 @@ function userNotes({
       await db.updateTable('users').set({ user_info: text }).where('id', '=', id).execute()
     },
 
-    async setAuthState(id, encrypted) {
-      await db
-        .updateTable('users')
-        .set({ encrypted_auth_state: encrypted })
-        .where('id', '=', id)
-        .execute()
+    async loginOf(id) {
+      const query = db.selectFrom('users').where('id', '=', id)
+      const row = await query.select(['encrypted_auth_state', 'allowed_by']).executeTakeFirst()
+      return row
+        ? { encryptedAuthState: row.encrypted_auth_state, allowedBy: row.allowed_by }
+        : null
+    },
+
+    async setLogin(id, { encryptedAuthState, allowedBy }) {
+      const values = {
+        ...(encryptedAuthState === undefined ? {} : { encrypted_auth_state: encryptedAuthState }),
+        ...(allowedBy === undefined ? {} : { allowed_by: allowedBy }),
+      }
+      if (Object.keys(values).length === 0) return
+      await db.updateTable('users').set(values).where('id', '=', id).execute()
     },
 
     async recordActivity(entries) {

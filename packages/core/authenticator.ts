@@ -25,10 +25,23 @@ export interface Identity {
   readonly allowedBy?: string
   /** Replaces the user's groups when groups are managed by the authenticator; absent leaves them alone. */
   readonly groups?: readonly string[]
+  /**
+   * Replaces the roles that the user has from the authenticator, when roles are managed by it; absent
+   * leaves them alone.
+   */
+  readonly roles?: readonly IdentityRole[]
   /** Encrypted at rest, handed back to `refresh`. */
   readonly authState?: Json
   /** Profile data in clear: name, display_name, initials, avatar_url, color. */
   readonly userInfo?: { readonly [key: string]: Json }
+}
+
+/** A role that the authenticator gives. One that does not exist is made, with these scopes. */
+export interface IdentityRole {
+  readonly name: string
+  readonly description?: string
+  /** Of a role that the authenticator has made; those of other roles are the config's. */
+  readonly scopes?: readonly string[]
 }
 
 export type Verdict =

@@ -6,10 +6,16 @@ import { after, before, describe, it } from 'node:test'
 import type { AuthenticatorOptions } from '../../../hub/config.ts'
 import { authenticatorSchema } from '../../../hub/config/schema.ts'
 import { Changes } from '../../../hub/domain/changes.ts'
-import { createLogin, invalidName } from '../../../hub/domain/login.ts'
+import { createAdmission, invalidName } from '../../../hub/domain/admission.ts'
+import { createAuthStates } from '../../../hub/domain/auth-states.ts'
+import { IdentityRecords } from '../../../hub/domain/identity-records.ts'
+import { LoginAccounts } from '../../../hub/domain/login-accounts.ts'
+import { LoginGuard } from '../../../hub/domain/login-guard.ts'
+import { createLogin } from '../../../hub/domain/login.ts'
 import { createEvents } from '../../../hub/events.ts'
 import { createLog } from '../../../hub/log.ts'
 import { type Database, openDatabase } from '../../../hub/store/database.ts'
+import { groupStore } from '../../../hub/store/groups.ts'
 import { identityStore } from '../../../hub/store/identities.ts'
 import { roleStore } from '../../../hub/store/roles.ts'
 import { sessionStore } from '../../../hub/store/sessions.ts'
@@ -43,16 +49,17 @@ function pipeline(
   const [users, sessions] = [userStore(database), sessionStore(database)]
   const clock = () => new Date()
   const parsed = authenticatorSchema.parse(options)
-  const login = createLogin({
+  const authenticator: Authenticator = {
+    authenticate: ({ form }) =>
+      Promise.resolve({
+        kind: 'identified',
+        identity: { userName: form['username'] ?? '', ...identity },
+      }),
+    ...more,
+  }
+  const deps = {
     metrics,
-    authenticator: {
-      authenticate: ({ form }) =>
-        Promise.resolve({
-          kind: 'identified',
-          identity: { userName: form['username'] ?? '', ...identity },
-        }),
-      ...more,
-    },
+    authenticator,
     provider: 'test',
     options: {
       ...parsed,
@@ -60,6 +67,8 @@ function pipeline(
       allowExistingUsers: parsed.allowExistingUsers ?? parsed.allowedUsers.length > 0,
     } as AuthenticatorOptions,
     users,
+    groupRows: groupStore(database),
+    roles: roleStore(database),
     identities: identityStore(database),
     configAdmins: parsed.adminUsers,
     sessions,
@@ -69,7 +78,19 @@ function pipeline(
     clock,
     sessionDays: 14,
     cookieKeyId: 'key',
+    noteLogin: () => {},
     spawnerRefusal: () => Promise.resolve(null),
+  }
+  const admission = createAdmission(deps)
+  const authStates = createAuthStates({ ...deps, cipher: null })
+  const records = new IdentityRecords({ ...deps, authStates })
+  const guard = new LoginGuard({ refusalTime: 0, freeFailures: 0, throttled: () => {} })
+  const login = createLogin({
+    ...deps,
+    admission,
+    records,
+    guard,
+    accounts: new LoginAccounts(deps),
   })
   const attempt = (username: string, form: Record<string, string> = {}) =>
     login.attempt({

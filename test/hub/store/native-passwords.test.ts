@@ -17,9 +17,11 @@ async function stores(t: TestContext) {
   let now = 1_000
   const clock = () => new Date((now += 1_000))
   const keys = [randomBytes(32)]
+  const users = userStore(database)
+  const users = userStore(database)
   const withKeys = (cipherKeys: readonly Buffer[]) =>
-    passwordStore(database, { cipher: fernet(cipherKeys), clock })
-  return { database, users: userStore(database), passwords: withKeys(keys), withKeys, clock }
+    passwordStore(database, { cipher: fernet(cipherKeys), clock, users })
+  return { database, users, passwords: withKeys(keys), withKeys, clock }
 }
 
 const entry = { passwordHash: 'x', approved: false } as const
@@ -71,7 +73,7 @@ describe('the store of passwords', () => {
     await passwords.add('zoe', entry)
     const zoe = await users.findByName('zoe')
     assert.ok(zoe)
-    await users.rename(zoe.id, 'zoey')
+    await users.edit(zoe.id, { name: 'zoey' })
     assert.equal((await passwords.find('zoey'))?.passwordHash, 'x')
     await users.delete(zoe.id)
     assert.equal(await passwords.find('zoey'), null)
