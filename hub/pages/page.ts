@@ -3,6 +3,7 @@ import { HubError } from '../../packages/core/errors.ts'
 import { type Access, type Caller, userOf } from '../domain/access.ts'
 import type { Login } from '../domain/login.ts'
 import type { User } from '../domain/users.ts'
+import { isPlanned } from '../domain/exits.ts'
 import { type LastExit, wireState } from '../domain/server-state.ts'
 import type { ServerView } from '../domain/servers.ts'
 import type { Services } from '../domain/services.ts'
@@ -109,13 +110,15 @@ export function viewOf(server: ServerView, urls: HubUrls, lastActivityAt = serve
   }
 }
 
-/** Whether a server ended because something went wrong with it. */
-export function isFailure({ cause }: LastExit): boolean {
-  return cause !== 'stopped' && cause !== 'cancelled' && cause !== 'hub-restarted'
+/** Whether a server could not be started. */
+export function isFailedStart(exit: LastExit): boolean {
+  const { cause, wasReady } = exit
+  return !wasReady && cause !== 'stopped' && cause !== 'cancelled' && cause !== 'hub-restarted'
 }
 
 /** The end of a server, unless it was asked for. */
 export function exitView(exit: LastExit) {
-  if (exit.cause === 'stopped' || exit.cause === 'cancelled') return null
-  return { cause: exit.cause, message: exit.message, code: exit.code }
+  const { cause, message, code, wasReady = false } = exit
+  if (cause === 'stopped' || cause === 'cancelled') return null
+  return { cause, message, code, crashed: wasReady && !isPlanned(exit), wasReady }
 }

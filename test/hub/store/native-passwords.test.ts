@@ -18,7 +18,6 @@ async function stores(t: TestContext) {
   const clock = () => new Date((now += 1_000))
   const keys = [randomBytes(32)]
   const users = userStore(database)
-  const users = userStore(database)
   const withKeys = (cipherKeys: readonly Buffer[]) =>
     passwordStore(database, { cipher: fernet(cipherKeys), clock, users })
   return { database, users, passwords: withKeys(keys), withKeys, clock }
