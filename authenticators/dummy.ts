@@ -1,6 +1,6 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import { defineAuthenticator } from 'portico/authenticator'
 import { z } from 'zod'
+import { sameSecret } from './secret.ts'
 
 /**
  * For tests and demonstrations: anybody may be anybody (JupyterHub's DummyAuthenticator). With
@@ -23,9 +23,3 @@ export const dummy = defineAuthenticator({
     },
   }),
 })
-
-/** Compares digests, so that neither content nor length shows in the time taken. */
-function sameSecret(given: string, expected: string): boolean {
-  const digest = (secret: string): Buffer => createHash('sha256').update(secret).digest()
-  return timingSafeEqual(digest(given), digest(expected))
-}

@@ -37,6 +37,7 @@ export const quickStart = defineAuthenticator({
       loginForm: {
         title: 'Open the link from your terminal',
         help: 'The terminal that runs Portico printed a login link; it works once, for ten minutes. Or paste what stands after its # here. To get a new one, run\nnpm run portico -- login-link',
+        failure: 'This link is used up or has expired. Get a new one in the terminal.',
         fields: [
           {
             name: 'secret',

@@ -22,12 +22,15 @@ import { userEndpoints } from './api/users.ts'
 import type { HubOptions } from './config.ts'
 import type { Access } from './domain/access.ts'
 import type { Activity } from './domain/activity.ts'
+import type { AuthStates } from './domain/auth-states.ts'
 import type { Changes } from './domain/changes.ts'
 import type { Explanations } from './domain/explanations.ts'
 import type { EventFeed } from './domain/event-feed.ts'
 import type { Groups } from './domain/groups.ts'
 import type { Login } from './domain/login.ts'
+import type { LoginAttempts } from './domain/login-attempts.ts'
 import type { OauthProvider } from './domain/oauth-provider.ts'
+import type { Refresher } from './domain/refresh.ts'
 import type { Routes } from './domain/routes.ts'
 import type { Servers } from './domain/servers.ts'
 import type { Services } from './domain/services.ts'
@@ -42,7 +45,7 @@ import { acceptSharePage } from './pages/accept-share.ts'
 import { apiDocsPage } from './pages/api-docs.ts'
 import { errorTarget, notFound, pageErrors } from './pages/errors.ts'
 import { homePage } from './pages/home.ts'
-import { loginPages } from './pages/login.ts'
+import { loginPages, type LoginPageOptions } from './pages/login.ts'
 import { metricsPage } from './pages/metrics.ts'
 import { oauthConsentPages } from './pages/oauth-consent.ts'
 import { createPages } from './pages/page.ts'
@@ -57,11 +60,15 @@ import { strictRouter, strictRouters } from './router.ts'
 /** Everything the routers speak to. */
 export interface AppParts {
   readonly access: Access
+  readonly attempts: LoginAttempts
   readonly activity: Activity
   /** Told of every answer of the hub. */
   readonly answered: AnswerLog
   readonly authenticator: Authenticator
+  readonly authStates: AuthStates
   readonly changes: Changes
+  /** The authenticator's provider posts back across sites. */
+  readonly crossSitePost: boolean
   readonly control: HubControl
   readonly explanations: Explanations
   readonly feed: EventFeed
@@ -70,8 +77,9 @@ export interface AppParts {
   readonly log: Log
   readonly login: Login
   readonly metrics: Metrics
-  readonly options: HubOptions & { readonly admitsNobody: boolean }
+  readonly options: HubOptions & LoginPageOptions
   readonly provider: OauthProvider
+  readonly refresher: Refresher
   /** Hosts that browsers may use, or null when any will do. */
   readonly hosts: ReadonlySet<string> | null
   readonly render: Render

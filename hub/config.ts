@@ -23,7 +23,7 @@ import { asPrefix } from './config/values.ts'
 
 export { describeProblem, type Problem } from './config/problems.ts'
 export type { NamedServerOptions } from './config/named-servers.ts'
-export type { PostAuthHook, PreSpawnHook, SpawnRequest } from './config/schema.ts'
+export type { AuthStateHook, PostAuthHook, PreSpawnHook, SpawnRequest } from './config/schema.ts'
 export type { ServiceOptions } from './config/services.ts'
 
 /** The options of `hub`, each with a value. */
@@ -302,7 +302,10 @@ function driven<Shape extends z.ZodRawShape, Driver extends AnyDriver>(
   input: Section,
   report: Report,
 ) {
-  const base = decodeOptions(section, schema, input, report)
+  // An option that a driver has under the same name is the driver's.
+  const own = Object.keys(driver?.config.shape ?? {})
+  const common = Object.entries(input).filter(([name]) => !own.includes(name))
+  const base = decodeOptions(section, schema, Object.fromEntries(common), report)
   if (driver === null) return null
   return { driver, base, options: decodeDriverOptions(section, driver, input, report) ?? {} }
 }
@@ -337,9 +340,10 @@ function finishAuthenticator(
   driver: AuthenticatorDriver,
 ): AuthenticatorOptions {
   const namesPeople = base.allowedUsers.length > 0
+  const namesAnybody = namesPeople || base.allowedGroups.length > 0
   return {
     ...base,
-    allowAll: base.allowAll ?? (driver.insecure === true && !namesPeople),
+    allowAll: base.allowAll ?? (driver.insecure === true && !namesAnybody),
     allowExistingUsers: base.allowExistingUsers ?? namesPeople,
   }
 }

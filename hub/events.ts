@@ -32,6 +32,10 @@ type UserEvent =
   | ({ readonly kind: 'login' | 'logout' } & OfUser & Peer)
   /** `user` is what was typed, perhaps cut: it need not exist. */
   | ({ readonly kind: 'login-failed'; readonly reason: string } & OfUser & Peer)
+  /** An address must wait between its logins under this name, which was typed. */
+  | ({ readonly kind: 'login-throttled' } & OfUser & Peer)
+  /** All sessions and tokens of somebody who is not let in any more. */
+  | ({ readonly kind: 'access-ended'; readonly reason: string } & OfUser & Done)
   | ({ readonly kind: 'user-created' | 'user-deleted' } & OfUser & Done)
   | ({ readonly kind: 'user-renamed'; readonly from: string } & OfUser & Done)
   | ({ readonly kind: 'admin-changed'; readonly admin: boolean } & OfUser & Done)

@@ -1,37 +1,47 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { authenticators } from '../authenticators/index.ts'
-import { HubError } from '../packages/core/errors.ts'
+import { describeError, HubError } from '../packages/core/errors.ts'
 import type { ServerContext } from '../packages/core/spawner.ts'
 import { configurableHttpProxy } from '../proxy/client.ts'
 import { embeddedCommand, isEmbeddedCommand, settleCommand, spawners } from '../spawners/index.ts'
 import type { HubControl } from './api/hub.ts'
 import { type AppParts, createApp, createSocketApp } from './app.ts'
 import { recordAudit } from './audit-trail.ts'
+import {
+  createAuthentication,
+  createLogins,
+  endBlocked,
+  introduceUsers,
+  type Logins,
+} from './composition/logins.ts'
 import { createObservation } from './composition/observation.ts'
 import { createRights } from './composition/rights.ts'
 import { createRouting, takeUp } from './composition/routing.ts'
 import { loadServices } from './composition/services.ts'
+import { allowRule } from './config/checks.ts'
 import type { Config, Drivers } from './config.ts'
 import { Activity } from './domain/activity.ts'
 import { createExplanations } from './domain/explanations.ts'
 import { createGroups } from './domain/groups.ts'
-import { createLogin } from './domain/login.ts'
+import { createLoginAttempts } from './domain/login-attempts.ts'
 import { createOauthProvider } from './domain/oauth-provider.ts'
 import type { Routes } from './domain/routes.ts'
 import { renameInvalid } from './domain/server-names.ts'
 import { Servers } from './domain/servers.ts'
+import { SessionUse } from './domain/session-use.ts'
 import type { Services } from './domain/services.ts'
 import { createShareCodes, createShares } from './domain/shares.ts'
 import { createTokens } from './domain/tokens.ts'
 import { type HubUrls, hubUrls } from './domain/urls.ts'
-import { createUsers } from './domain/users.ts'
+import { createUsers, type User } from './domain/users.ts'
 import { createXsrf } from './domain/xsrf.ts'
 import { createEvents } from './events.ts'
 import { startJobs } from './jobs.ts'
 import { close, listen, listenOnSocket } from './listeners.ts'
 import { batched, createLog, type Log } from './log.ts'
 import { stopwatch } from './metrics.ts'
+import { customLoginView } from './pages/login.ts'
 import { createRenderer } from './pages/render.ts'
 import { createRequests } from './request.ts'
 import type { Secrets } from './secrets.ts'
@@ -39,6 +49,7 @@ import { Closers, type Stopped, Stopping, type StopOptions } from './stopping.ts
 import { auditStore } from './store/audit.ts'
 import { backupDatabase, type Database, databaseAnswers, openDatabase } from './store/database.ts'
 import { acquireLock } from './store/lock.ts'
+import { loginAttemptStore } from './store/login-attempts.ts'
 import { oauthStore } from './store/oauth.ts'
 import { serverStore } from './store/servers.ts'
 import { shareCodeStore } from './store/share-codes.ts'
@@ -118,7 +129,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   closers.add(() => database[Symbol.asyncDispose]())
   const core = await createCore(options, database, log)
   closers.add(() => core.activity.stop())
-  closers.add(() => core.stopObserving())
+  closers.add(() => Promise.all([core.stopObserving(), core.authenticator.close?.()]))
   const { metrics } = core
 
   const listener = await listen(hub.hubBindUrl, 'hub.hubBindUrl')
@@ -130,17 +141,31 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
 
   const common = { ...options, metrics, database, log, urls, logDir }
   const { proxy, routes } = await createRouting(common)
-  const servers = createServers({ ...options, ...core, log, urls, routes, logDir })
+  const beforeStart = (user: User): Promise<void> => refresher.beforeStart(user)
+  const stopServers = (user: User): Promise<void> => servers.stopAllOf(user)
+  const servers = createServers({ ...options, ...core, log, urls, routes, logDir, beforeStart })
+  const logins = createLogins({ ...options, ...core, log, stopServers })
+  const { refresher } = logins
   closers.add(() => servers.detach())
   const services = await loadServices({ ...options, ...core, database, log, urls, routes, logDir })
   closers.add(() => services.stop({ now: false }))
   const state = { isAdopted: false, isProxyUp: false }
   const stopping = new Stopping()
   const control = createControl({ options, core, database, state, urls, stopping })
-  const parts = createParts({ options, core, servers, services, routes, control, urls, log })
+  const parts = createParts({
+    options,
+    core: { ...core, ...logins },
+    servers,
+    services,
+    routes,
+    control,
+    urls,
+    log,
+  })
   if (hub.allowExistingInvalidNamedServers === 'autorename')
     await renameInvalid(core.serverRows, log)
   await servers.recall()
+  await endBlocked({ ...options, ...core, log, stopServers })
   listener.serve(createApp(parts))
   closers.add(await openSocket(dataDir, parts))
   closers.add(() => core.feed.close())
@@ -148,7 +173,10 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   closers.add(() => (state.isProxyUp ? null : proxy.stop({ andProcess: hub.cleanupProxy })))
   await takeUp({ servers, proxy, routes, metrics, state, patience: hub.initSpawnersTimeout })
   services.start()
-  const purged = [core.tokens, core.sessions, core.oauth, core.codes]
+  introduceUsers({ ...options, ...core, users: parts.users, log }).catch((error: unknown) => {
+    log.error('users could not be looked through', { error: describeError(error) })
+  })
+  const purged = [core.tokens, core.sessions, core.oauth, core.codes, core.attemptRows]
   const interval = hub.lastActivityInterval
   closers.add(startJobs({ ...core, routes, servers, log, interval, purged }))
 
@@ -194,6 +222,7 @@ async function createCore(
   const serverRows = serverStore(database)
   const shares = shareStore(database)
   const codes = shareCodeStore(database)
+  const attemptRows = loginAttemptStore(database)
   const oauth = oauthStore(database)
   const rights = await createRights({ config, database, users, tokens, sessions, log, clock })
   const ended = await sessions.deleteOfOtherKeys(secrets.cookieKeyId)
@@ -203,13 +232,16 @@ async function createCore(
   const { eventLogFile } = config.hub
   const watching = { ...rights, users, events, log, clock, prefix, eventLogFile }
   const resolution = config.hub.activityResolution
-  const activity = new Activity({ ...rights, users, servers: serverRows, tokens, log, resolution })
-  const { driver, options } = config.authenticator
-  const authenticator = await driver.create(options)
+  const rows = { users, servers: serverRows, tokens, sessions }
+  const activity = new Activity({ ...rights, ...rows, log, resolution })
+  const { sessionIdleTimeout: idleTimeout, cookieMaxAgeDays: maxAgeDays } = config.hub
+  const sessionUse = new SessionUse({ ...rights, activity, sessions, idleTimeout, maxAgeDays })
+  const people = { config, secrets, database, users, sessions, ...rights, events, log, clock }
   return {
     users,
     tokens,
     sessions,
+    attemptRows,
     serverRows,
     shares,
     codes,
@@ -218,7 +250,8 @@ async function createCore(
     events,
     ...createObservation(watching),
     activity,
-    authenticator,
+    sessionUse,
+    ...(await createAuthentication(people)),
     clock,
   }
 }
@@ -230,6 +263,7 @@ function createServers(
       readonly urls: HubUrls
       readonly routes: Routes
       readonly logDir: string
+      readonly beforeStart: (user: User) => Promise<void>
     },
 ): Servers {
   const { config, env, quickStart } = deps
@@ -317,7 +351,7 @@ function createControl({
 
 interface PartsDeps {
   readonly options: StartOptions
-  readonly core: Core
+  readonly core: Core & Logins
   readonly servers: Servers
   readonly services: Services
   readonly routes: Routes
@@ -342,15 +376,6 @@ function createParts(
     hostPrefix: hub.cookieHostPrefixEnabled,
   }
   const sharing = { ...core, servers }
-  const { hubPrefix } = urls
-  const globals = {
-    baseUrl: hubPrefix,
-    prefix: urls.baseUrl,
-    version,
-    quickStart,
-    loginUrl: `${hubPrefix}login`,
-    logoutUrl: `${hubPrefix}logout`,
-  }
   const tokens = createTokens({
     ...core,
     store: core.tokens,
@@ -362,22 +387,17 @@ function createParts(
     requests: createRequests({ ...requestDeps, isOperator: false }),
     socketRequests: createRequests({ ...requestDeps, isOperator: true }),
     hosts: quickStart ? new Set(['127.0.0.1', 'localhost', '[::1]']) : null,
+    crossSitePost: driver.crossSitePost ?? false,
     info: { version, spawner: config.spawner.driver.name, authenticator: driver.name },
     options: {
       ...hub,
-      admitsNobody: !base.allowAll && base.allowedUsers.length === 0 && !base.allowExistingUsers,
+      admitsNobody: [...allowRule.find(config)].length > 0,
+      autoLogin: base.autoLogin,
+      autoLoginOauth2Authorize: base.autoLoginOauth2Authorize,
+      customLogin: base.customHtml !== '',
     },
-    render: createRenderer({ templatePaths: hub.templatePaths, globals }),
-    login: createLogin({
-      ...core,
-      log: deps.log,
-      provider: driver.name,
-      options: base,
-      spawnerRefusal: async (userName) =>
-        (await config.spawner.driver.refusal?.(config.spawner.options, userName)) ?? null,
-      sessionDays: hub.cookieMaxAgeDays,
-      cookieKeyId: secrets.cookieKeyId,
-    }),
+    render: createViews(options, urls),
+    attempts: createLoginAttempts({ store: core.attemptRows, clock: core.clock }),
     provider: createOauthProvider({
       ...core,
       tokenSeconds: hub.oauthTokenExpiresIn,
@@ -397,4 +417,16 @@ function createParts(
     shares: createShares(sharing),
     shareCodes: createShareCodes(sharing),
   }
+}
+
+function createViews({ config, version, quickStart }: StartOptions, urls: HubUrls) {
+  const { hubPrefix, baseUrl: prefix } = urls
+  const [loginUrl, logoutUrl] = [`${hubPrefix}login`, `${hubPrefix}logout`]
+  const globals = { baseUrl: hubPrefix, prefix, version, quickStart, loginUrl, logoutUrl }
+  const { customHtml } = config.authenticator.base
+  return createRenderer({
+    templatePaths: config.hub.templatePaths,
+    inline: customHtml === '' ? {} : { [customLoginView]: customHtml },
+    globals,
+  })
 }

@@ -2,12 +2,14 @@ import { describeError } from '../packages/core/errors.ts'
 import type { Activity } from './domain/activity.ts'
 import type { Routes } from './domain/routes.ts'
 import type { Servers } from './domain/servers.ts'
+import type { SessionUse } from './domain/session-use.ts'
 import type { Log } from './log.ts'
 
 export interface JobsDeps {
   readonly routes: Routes
   readonly servers: Servers
   readonly activity: Activity
+  readonly sessionUse: SessionUse
   readonly log: Log
   readonly clock: () => Date
   /** Seconds between two route checks. */
@@ -21,7 +23,7 @@ export interface JobsDeps {
  * out what has expired. Returns how to end it.
  */
 export function startJobs(deps: JobsDeps): () => void {
-  const { routes, servers, activity, clock, purged, interval } = deps
+  const { routes, servers, activity, clock, purged, interval, sessionUse } = deps
 
   const collect = async (): Promise<void> => {
     const runs = new Map([...servers.runs()].map((run) => [run.prefix, run.row]))
@@ -38,6 +40,7 @@ export function startJobs(deps: JobsDeps): () => void {
 
   const timers = [
     every(deps, interval, 'the route check', collect),
+    every(deps, 60, 'ending idle logins', () => sessionUse.endIdle(clock())),
     every(deps, 3600, 'clearing out what has expired', purge),
   ]
   return () => timers.forEach((timer) => clearInterval(timer))

@@ -6,6 +6,8 @@ import { urlOf } from './access-log.ts'
 import { type Access, type Caller, userOf } from './domain/access.ts'
 import type { Activity } from './domain/activity.ts'
 import type { LoggedIn } from './domain/login.ts'
+import type { Refresher } from './domain/refresh.ts'
+import type { SessionUse } from './domain/session-use.ts'
 import { signValue, verifyValue } from './domain/signed-values.ts'
 import type { HubUrls } from './domain/urls.ts'
 import { crossSiteReason, type Provenance, type Xsrf } from './domain/xsrf.ts'
@@ -63,6 +65,8 @@ export interface XsrfGuard {
 export interface RequestDeps {
   readonly access: Access
   readonly activity: Activity
+  readonly refresher: Pick<Refresher, 'mayGoOn'>
+  readonly sessionUse: SessionUse
   readonly xsrf: Xsrf
   readonly urls: HubUrls
   readonly cookieKey: Buffer
@@ -175,20 +179,23 @@ class LazyContext implements RequestContext {
   }
 
   async caller(): Promise<Caller | null> {
-    const { access, activity, isOperator, clock } = this.#deps
+    const { access, isOperator } = this.#deps
     if (isOperator) return access.operator()
-    const secret = authorizationToken(this.request.headers.authorization)
-    const caller = secret === null ? null : await access.ofToken(secret)
+    const caller = await this.#byToken()
     if (!caller) return this.cookieCaller()
-    noteUse(caller, activity, clock())
+    noteUse(caller, this.#deps)
     return caller
   }
 
   async stillCaller(): Promise<Caller | null> {
     const { access, isOperator } = this.#deps
     if (isOperator) return access.operator()
+    return (await this.#byToken()) ?? this.#nowByCookie()
+  }
+
+  async #byToken(): Promise<Caller | null> {
     const secret = authorizationToken(this.request.headers.authorization)
-    return (secret === null ? null : await access.ofToken(secret)) ?? this.#nowByCookie()
+    return secret === null ? null : current(await this.#deps.access.ofToken(secret), this.#deps)
   }
 
   async #nowByCookie(): Promise<Caller | null> {
@@ -199,14 +206,23 @@ class LazyContext implements RequestContext {
 
   async #fromCookie(): Promise<Caller | null> {
     const caller = await this.#nowByCookie()
-    if (caller) noteUse(caller, this.#deps.activity, this.#deps.clock())
+    if (caller) noteUse(caller, this.#deps)
     return caller
   }
 }
 
+/** The caller, unless the authenticator does not answer for them any more. */
+async function current(caller: Caller | null, { refresher }: RequestDeps): Promise<Caller | null> {
+  const user = userOf(caller)
+  const mayGoOn = user === null || refresher.mayGoOn(user)
+  return mayGoOn === true || (await mayGoOn) ? caller : null
+}
+
 /** A server's own token says nothing about its user (wire section 1.5). */
-function noteUse(caller: Caller, activity: Activity, now: Date): void {
+function noteUse(caller: Caller, { activity, sessionUse, clock }: RequestDeps): void {
   const { proof } = caller
+  const now = clock()
+  sessionUse.note(proof, now)
   const user = userOf(caller)
   if (proof.kind === 'token') activity.token(proof.token.id, now)
   if (user && (proof.kind !== 'token' || proof.token.serverId === null)) activity.user(user.id, now)
@@ -217,19 +233,22 @@ function noteUse(caller: Caller, activity: Activity, now: Date): void {
  * worthless; two that are not are an attack, and name nobody (checklist C-5).
  */
 async function callerOf(
-  { access, clock, cookieKey, cookieMaxAgeDays }: RequestDeps,
+  deps: RequestDeps,
   name: string,
   values: readonly string[],
 ): Promise<Caller | null> {
-  const limits = { maxAgeDays: cookieMaxAgeDays, now: clock() }
+  const { access, clock, cookieKey, cookieMaxAgeDays, sessionUse } = deps
+  const now = clock()
+  const limits = { maxAgeDays: cookieMaxAgeDays, now }
   const callers: Caller[] = []
   for (const secret of new Set(
     values.map((value) => verifyValue(cookieKey, name, value, limits)),
   )) {
     const caller = secret === null ? null : await access.ofSession(secret)
-    if (caller) callers.push(caller)
+    const isOver = caller?.proof.kind === 'session' && sessionUse.isOver(caller.proof.session, now)
+    if (caller && !isOver) callers.push(caller)
   }
-  return callers.length === 1 ? (callers[0] ?? null) : null
+  return callers.length === 1 ? current(callers[0] ?? null, deps) : null
 }
 
 function loginCookies(
@@ -249,7 +268,7 @@ function loginCookies(
         httpOnly: true,
         secure,
       })
-      const { token } = xsrf.tokenFor([], String(session.id))
+      const { token } = xsrf.tokenFor([], session.key)
       setCookie(res, '_xsrf', token, { path: urls.hubPrefix, httpOnly: false, secure })
     },
     clear(req, res) {
@@ -267,7 +286,7 @@ function loginCookies(
 
 function xsrfGuard({ xsrf, urls }: RequestDeps): XsrfGuard {
   const sessionOf = (caller: Caller | null): string | null =>
-    caller?.proof.kind === 'session' ? String(caller.proof.session.id) : null
+    caller?.proof.kind === 'session' ? caller.proof.session.key : null
   return {
     issue(req, res, caller) {
       const context = contextOf(req)
@@ -340,17 +359,29 @@ function parseCookies(text: string): CookieJar {
   return jar
 }
 
-interface CookieAttributes {
+export interface CookieAttributes {
   readonly path: string
+  /** Default: Lax. */
+  readonly sameSite?: 'Lax' | 'None'
   readonly httpOnly: boolean
   readonly secure: boolean
   /** Seconds; absent: until the browser ends. */
   readonly maxAge?: number
 }
 
-function setCookie(res: Response, name: string, value: string, attributes: CookieAttributes): void {
+/** Adds a cookie to the answer. */
+export function setCookie(
+  res: Response,
+  name: string,
+  value: string,
+  attributes: CookieAttributes,
+): void {
   const quoted = /[=|]/.test(value) ? `"${value}"` : value
-  const parts = [`${name}=${quoted}`, `Path=${attributes.path}`, 'SameSite=Lax']
+  const parts = [
+    `${name}=${quoted}`,
+    `Path=${attributes.path}`,
+    `SameSite=${attributes.sameSite ?? 'Lax'}`,
+  ]
   if (attributes.httpOnly) parts.push('HttpOnly')
   if (attributes.secure) parts.push('Secure')
   if (attributes.maxAge !== undefined) {

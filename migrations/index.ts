@@ -2,6 +2,8 @@ import type { Kysely } from 'kysely'
 import * as initial from './0001-initial.ts'
 import * as serversAndShares from './0002-servers-and-shares.ts'
 import * as services from './0003-services.ts'
+import * as providerSessions from './0004-provider-sessions.ts'
+import * as keptLogins from './0005-kept-logins.ts'
 
 /** One step of the schema: forward only, run in a transaction of its own. */
 export interface Migration {
@@ -14,4 +16,6 @@ export const migrations: readonly Migration[] = [
   { name: '0001-initial', up: initial.up },
   { name: '0002-servers-and-shares', up: serversAndShares.up },
   { name: '0003-services', up: services.up },
+  { name: '0004-provider-sessions', up: providerSessions.up },
+  { name: '0005-kept-logins', up: keptLogins.up },
 ]

@@ -20,7 +20,14 @@ const debianPackages = [
   'python3-ipykernel',
   'chromium',
   'openssl',
+  'curl',
+  'krb5-admin-server',
+  'krb5-kdc',
+  'krb5-user',
+  'libpam-google-authenticator',
+  'oathtool',
   'util-linux',
+  'slapd',
 ]
 const concurrency = 2
 /** Milliseconds that one file may take. */

@@ -4,6 +4,7 @@ import { allows, type Resource } from '../../packages/core/scopes.ts'
 import { type Access, type Caller, type Owner, requireScope, userOf } from '../domain/access.ts'
 import { filterOf, readTarget } from '../domain/explain.ts'
 import type { About, Explanations, Overview } from '../domain/explanations.ts'
+import type { Login } from '../domain/login.ts'
 import type { User, Users } from '../domain/users.ts'
 import { type Endpoint, endpoint, json, type Reply } from './endpoint.ts'
 import { tokenId } from './tokens.ts'
@@ -29,7 +30,9 @@ const question = z.object({
 })
 
 /** Why somebody may do something, or may not; Portico's own. */
-export function explainEndpoints(deps: ExplainApiDeps): readonly Endpoint[] {
+export function explainEndpoints(
+  deps: ExplainApiDeps & { readonly login: Pick<Login, 'explain'> },
+): readonly Endpoint[] {
   return [
     endpoint({
       method: 'GET',
@@ -55,6 +58,33 @@ export function explainEndpoints(deps: ExplainApiDeps): readonly Endpoint[] {
         const { byToken, ...answer } = await deps.explanations.ask(about, scope, resource)
         const named = filterOf(resource).slice(1) || null
         return json({ ...answer, by_token: byToken, scope, target: named })
+      },
+    }),
+    endpoint({
+      method: 'GET',
+      path: '/explain/login',
+      summary: 'Which rule lets somebody log in, or keeps them out',
+      access: { scopes: ['admin:users'], on: 'none' },
+      query: z.object({
+        user: z.string().min(1).max(255).meta({ description: 'Whoever proves to be this user' }),
+      }),
+      answers: {
+        200: z.object({
+          user: z.string(),
+          exists: z.boolean(),
+          allowed: z.boolean(),
+          rule: z.string(),
+          message: z.string(),
+        }),
+      },
+      async handle({ query }) {
+        const { userName, ...answer } = await deps.login.explain(query.user)
+        const { allowed, rule, exists } = answer
+        const who = `${userName}${exists ? '' : ' (no user yet)'}`
+        const message = allowed
+          ? `${who} may log in, by ${rule}. Whether the password or the provider's word is right is not looked at.`
+          : `${who} may not log in: ${rule}.`
+        return json({ user: userName, ...answer, message })
       },
     }),
   ]

@@ -12,6 +12,7 @@ import {
   type ServerView,
   type StartRequest,
 } from '../domain/servers.ts'
+import type { Refresher } from '../domain/refresh.ts'
 import type { HubUrls } from '../domain/urls.ts'
 import type { User, Users } from '../domain/users.ts'
 import { jsonObject } from './body.ts'
@@ -19,6 +20,7 @@ import { type Endpoint, empty, endpoint, json, type Reply } from './endpoint.ts'
 import { serverModel, serverSchema } from './models.ts'
 
 export interface ServersApiDeps {
+  readonly refresher: Pick<Refresher, 'beforeStop'>
   readonly users: Users
   readonly servers: Servers
   readonly urls: HubUrls
@@ -72,7 +74,7 @@ function reading(path: string, deps: ServersApiDeps): readonly Endpoint[] {
 
 /** Starting and stopping. */
 function running(path: string, deps: ServersApiDeps): readonly Endpoint[] {
-  const { servers } = deps
+  const { servers, refresher } = deps
   const target = targetOf(deps)
   return [
     endpoint({
@@ -101,6 +103,7 @@ function running(path: string, deps: ServersApiDeps): readonly Endpoint[] {
       answers: { 204: 'It is stopped, and deleted if asked for', 202: 'It is still stopping' },
       async handle({ params, body, caller }) {
         const { user, server } = await target(params)
+        await refresher.beforeStop(user)
         const over = body.remove
           ? (await servers.edits.remove(user, server, caller.name)).gone
           : stopped(servers, user, server)

@@ -66,9 +66,13 @@ export class UserModels {
   }
 
   /** One user as this caller may see them now; null when that is nothing. */
-  async model(user: User, caller: Caller): Promise<Readonly<Record<string, unknown>> | null> {
+  async model(
+    user: User,
+    caller: Caller,
+    includeStopped = false,
+  ): Promise<Readonly<Record<string, unknown>> | null> {
     const [facts] = await this.#facts([user])
-    return facts ? userModel(facts, caller, { urls: this.#deps.urls, includeStopped: false }) : null
+    return facts ? userModel(facts, caller, { urls: this.#deps.urls, includeStopped }) : null
   }
 
   /** What was only just made, without asking the database again. */

@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import { HubError } from '../../packages/core/errors.ts'
-import { filtersOf } from '../../packages/core/scopes.ts'
+import type { Json } from '../../packages/core/spawner.ts'
+import { allows, filtersOf, holdsAny } from '../../packages/core/scopes.ts'
 import { type Access, type Caller, isAdmin, userOf } from '../domain/access.ts'
+import type { AuthStates } from '../domain/auth-states.ts'
 import type { Explanations } from '../domain/explanations.ts'
 import type { Servers } from '../domain/servers.ts'
 import type { User, UserQuery } from '../domain/users.ts'
@@ -22,6 +24,7 @@ export interface UsersApiDeps extends UserModelDeps {
   readonly pages: PageLimits
   readonly access: Access
   readonly explanations: Explanations
+  readonly authStates: AuthStates
 }
 
 const newUsers = z.strictObject({
@@ -152,9 +155,15 @@ function oneUser(deps: UsersApiDeps, models: UserModels): readonly Endpoint[] {
       async handle({ caller, params, query }) {
         if (query.explain !== undefined) return explained(deps, caller, params.user)
         const includeStopped = query.include_stopped_servers
-        const known = models.known(caller, params.user, includeStopped)
+        const known = holdsAny(caller.scopes, 'admin:auth_state')
+          ? null
+          : models.known(caller, params.user, includeStopped)
         if (known) return { kind: 'prepared', json: known }
         const user = await users.byName(params.user)
+        if (await seesAuthState(deps, caller, user)) {
+          const model = await models.model(user, caller, includeStopped)
+          return json({ ...model, auth_state: await deps.authStates.of(user) })
+        }
         const [shown] = await models.rendered([user], caller, includeStopped)
         return shown ? { kind: 'prepared', json: shown } : json(null)
       },
@@ -217,17 +226,18 @@ function userChanges(deps: UsersApiDeps, models: UserModels): readonly Endpoint[
       async handle({ caller, params, body: { name, admin, auth_state: state } }) {
         const user = await users.byName(params.user)
         checkAdminGrant(caller, admin === true || user.admin)
-        if (state !== undefined)
-          throw new HubError(
-            'invalid_request',
-            'auth_state cannot be stored: this hub has no key to encrypt it with (JUPYTERHUB_CRYPT_KEY)',
-          )
+        const sees = await seesAuthState(deps, caller, user)
+        if (state !== undefined) {
+          if (!sees)
+            throw new HubError('missing_scope', 'auth_state can only be set with admin:auth_state')
+          await deps.authStates.set(user, state as Json)
+        }
         const edit = {
           ...(name === undefined ? {} : { name }),
           ...(admin === undefined ? {} : { admin }),
         }
         const model = await models.model(await users.edit(user, edit, caller.name), caller)
-        return json({ ...model, auth_state: null })
+        return json({ ...model, auth_state: sees ? await deps.authStates.of(user) : null })
       },
     }),
     endpoint({
@@ -246,6 +256,17 @@ function userChanges(deps: UsersApiDeps, models: UserModels): readonly Endpoint[
       },
     }),
   ]
+}
+
+/** Whether the caller may read and write what the authenticator knows of this user. */
+async function seesAuthState(
+  { access }: UsersApiDeps,
+  { scopes }: Caller,
+  { name }: User,
+): Promise<boolean> {
+  if (!holdsAny(scopes, 'admin:auth_state')) return false
+  const groups = await access.groupsOf(name)
+  return allows(scopes, 'admin:auth_state', { kind: 'user', user: name }, () => groups)
 }
 
 /** Keys that clients send and the hub does not need here. */

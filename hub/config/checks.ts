@@ -250,11 +250,13 @@ export const refusals: readonly Check[] = [
 /** Security checklist A2-18: such a config starts and lets nobody in; `config check` fails. */
 export const allowRule: Check = {
   reads: ['authenticator.allowAll', 'authenticator.allowedUsers', 'authenticator.driver'],
-  *find({ authenticator: { base, options } }) {
-    const own = Object.entries(options).some(
-      ([name, value]) => name.startsWith('allow') && isRule(value),
-    )
-    if (base.allowAll || base.allowExistingUsers || base.allowedUsers.length > 0 || own) return
+  *find({ authenticator: { base, options, driver } }) {
+    const own =
+      driver.allows?.(options as never) ??
+      Object.entries(options).some(([name, value]) => name.startsWith('allow') && isRule(value))
+    const { allowedUsers, allowedGroups } = base
+    const names = allowedUsers.length + allowedGroups.length > 0
+    if (base.allowAll || base.allowExistingUsers || names || own) return
     yield {
       path: 'authenticator',
       message: 'no rule lets anybody in: name people in allowedUsers, or set allowAll (rule A2-18)',
@@ -263,7 +265,9 @@ export const allowRule: Check = {
 }
 
 function isRule(value: unknown): boolean {
-  return Array.isArray(value) ? value.length > 0 : Boolean(value)
+  return typeof value === 'object' && value !== null
+    ? Object.keys(value).length > 0
+    : value === true
 }
 
 /** Names that can never match: harmless, and never meant. */

@@ -39,6 +39,8 @@ export const hubSchema = z.strictObject({
   adminUsers: userNames.default([]),
   /** Days for which a login is valid. */
   cookieMaxAgeDays: z.number().positive().default(14),
+  /** Seconds after which a browser that nobody uses is logged out. 0: never. No JupyterHub name. */
+  sessionIdleTimeout: seconds.default(0),
   /** Gives the login cookie the `__Host-` prefix. Needs an https `publicUrl`. */
   cookieHostPrefixEnabled: z.boolean().default(false),
   /** Stops all servers when the hub stops. */
@@ -115,6 +117,11 @@ export const authenticatorSchema = z.strictObject({
   adminUsers: userNames.default([]),
   /** Lets in users the database knows. Default: true when `allowedUsers` names somebody. */
   allowExistingUsers: z.boolean().optional(),
+  /**
+   * Whether an account at a provider may become an existing user of its name that has no account
+   * there yet: nobody, everybody, or these users. No JupyterHub name.
+   */
+  linkExisting: z.union([z.boolean(), userNames]).default(false),
   /** Whole names must match this regular expression. Empty: any name. */
   usernamePattern: z
     .union([z.string(), z.instanceof(RegExp)])
@@ -122,6 +129,36 @@ export const authenticatorSchema = z.strictObject({
     .transform(asPattern),
   /** From the name at the provider, in lower case, to the name here. Applied once. */
   usernameMap: z.record(z.string(), z.string()).default({}),
+  /** Lets in members of these groups; for authenticators without such an option of their own. */
+  allowedGroups: userNames.default([]),
+  /** Makes members of these groups admins at login, and nobody else but `adminUsers`. */
+  adminGroups: userNames.default([]),
+  /** Groups are those that the authenticator names, replaced at each login and refresh. */
+  manageGroups: z.boolean().default(false),
+  /** The authenticator gives roles, replaced at each login and refresh. */
+  manageRoles: z.boolean().default(false),
+  /** Goes on to the authenticator without showing the login page. */
+  autoLogin: z.boolean().default(false),
+  /** The same, only for logins that an OAuth client, such as a server, has asked for. */
+  autoLoginOauth2Authorize: z.boolean().default(false),
+  /** Template that replaces the form of the login page. Trusted: whatever it says is shown. */
+  customHtml: z.string().default(''),
+  /** Keeps what the authenticator knows of people (tokens of a provider), encrypted. Needs `JUPYTERHUB_CRYPT_KEY`. */
+  enableAuthState: z.boolean().default(false),
+  /** Seconds after which the authenticator is asked again about somebody who is logged in. 0: never. */
+  authRefreshAge: seconds.default(300),
+  /** Asks again before each start of a server. */
+  refreshPreSpawn: z.boolean().default(false),
+  /** Asks again before each stop of a server. */
+  refreshPreStop: z.boolean().default(false),
+  /** Stops the servers of people who are not let in any more. No JupyterHub name. */
+  stopServersOfRefused: z.boolean().default(false),
+  /** Deletes users at start whom the authenticator does not know any more. */
+  deleteInvalidUsers: z.boolean().default(false),
+  /** Seconds after which a refused login is answered, whatever the reason. 0: at once. No JupyterHub name. */
+  refusalTime: seconds.default(1),
+  /** Wrong logins of one address at one name until it must wait between them. 0: it never must. No JupyterHub name. */
+  freeFailures: count.default(10),
   /** Accepts an authenticator made for tests on a routable address. No JupyterHub name. */
   allowInsecureTestAuthenticator: z.boolean().default(false),
   /** Called after every login that succeeds, before the user is stored. */
@@ -153,6 +190,9 @@ export interface SpawnRequest {
 
 /** Runs before each start; a throw fails the start with its message. */
 export type PreSpawnHook = (request: SpawnRequest) => void | Promise<void>
+
+/** Receives what the authenticator knows of the user, or null; may add to the environment. */
+export type AuthStateHook = (request: SpawnRequest, authState: Json | null) => void | Promise<void>
 
 const variableValue = z.union([
   z.string().refine((value) => !value.includes('\0'), { error: 'must not hold a NUL' }),
@@ -203,6 +243,8 @@ export const spawnerSchema = z.strictObject({
   oauthClientAllowedScopes: z.array(z.string().min(1)).default([]),
   /** Scopes of the server's own token. Empty: those of the `server` role. */
   serverTokenScopes: z.array(z.string().min(1)).default([]),
+  /** Called before each start, and before `preSpawnHook`, with what the authenticator knows of the user. */
+  authStateHook: hook<AuthStateHook>().optional(),
   /** Called before each start. */
   preSpawnHook: hook<PreSpawnHook>().optional(),
 })

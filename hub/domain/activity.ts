@@ -1,11 +1,12 @@
 import type { ServerStore } from '../store/servers.ts'
+import type { SessionStore } from '../store/sessions.ts'
 import type { TokenStore } from '../store/tokens.ts'
 import type { UserStore } from '../store/users.ts'
 import { describeError } from '../../packages/core/errors.ts'
 import type { Log } from '../log.ts'
 import type { Changes } from './changes.ts'
 
-type Kind = 'user' | 'server' | 'token'
+type Kind = 'user' | 'server' | 'token' | 'session'
 
 /** Milliseconds between two writes. */
 const interval = 5000
@@ -40,6 +41,10 @@ export class Activity {
     this.#note('token', id, at)
   }
 
+  session(id: number, at: Date): void {
+    this.#note('session', id, at)
+  }
+
   /** The latest known time, written or not. */
   latest(kind: Kind, id: number, stored: Date | null): Date | null {
     const known = this.#waiting[kind].get(id) ?? this.#written[kind].get(id)
@@ -60,11 +65,12 @@ export class Activity {
   }
 
   async #write(): Promise<void> {
-    const { users, servers, tokens, log } = this.#deps
+    const { users, servers, tokens, sessions, log } = this.#deps
     try {
       await this.#writeKind('user', (entries) => users.recordActivity(entries))
       await this.#writeKind('server', (entries) => servers.recordActivity(entries))
       await this.#writeKind('token', (entries) => tokens.recordUse(entries))
+      await this.#writeKind('session', (entries) => sessions.recordSeen(entries))
     } catch (error) {
       log.warn('activity was not written', { error: describeError(error) })
     }
@@ -90,6 +96,7 @@ interface ActivityDeps {
   readonly users: UserStore
   readonly servers: ServerStore
   readonly tokens: TokenStore
+  readonly sessions: SessionStore
   readonly changes: Changes
   readonly log: Log
   /** Seconds; activity closer than this to the last one is dropped. */
@@ -99,5 +106,5 @@ interface ActivityDeps {
 type Times = ReadonlyMap<number, Date>
 
 function kinds(): Record<Kind, Map<number, Date>> {
-  return { user: new Map(), server: new Map(), token: new Map() }
+  return { user: new Map(), server: new Map(), token: new Map(), session: new Map() }
 }

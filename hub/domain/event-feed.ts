@@ -213,6 +213,8 @@ function subjectOf(event: HubEvent): Subject {
     case 'logout':
       return { scopes: ['read:users:activity'], on: userOf(event) }
     case 'login-failed':
+    case 'login-throttled':
+    case 'access-ended':
       return { scopes: ['admin:users'], on: userOf(event) }
     case 'user-created':
     case 'user-deleted':

@@ -162,10 +162,13 @@ function named(users: readonly User[], wanted: readonly number[]): readonly User
 }
 
 /** What may be the name of a group: it becomes part of paths and scopes. */
+export function isGroupName(name: string): boolean {
+  return name.length <= 255 && name !== '' && name.trim() === name && !/[\p{Cc}\p{Cs}]/u.test(name)
+}
+
 function checkName(name: string): void {
-  const isFine =
-    name.length <= 255 && name !== '' && name.trim() === name && !/[\p{Cc}\p{Cs}]/u.test(name)
-  if (!isFine) throw new HubError('invalid_request', `not a valid name of a group: ${shown(name)}`)
+  if (!isGroupName(name))
+    throw new HubError('invalid_request', `not a valid name of a group: ${shown(name)}`)
 }
 
 const shown = (name: string): string => JSON.stringify(name.slice(0, 64))

@@ -1,14 +1,22 @@
 import { randomBytes } from 'node:crypto'
 import { describeError, HubError } from '../../packages/core/errors.ts'
-import type { Authenticator, Identity, LoginRequest } from '../../packages/core/authenticator.ts'
-import { nameKey } from '../../packages/core/slug.ts'
+import type {
+  Authenticator,
+  Identity,
+  LoginRequest,
+  Verdict,
+} from '../../packages/core/authenticator.ts'
 import type { AuthenticatorOptions } from '../config.ts'
 import type { Events } from '../events.ts'
 import { type Log, shortName } from '../log.ts'
 import { type Metrics, stopwatch } from '../metrics.ts'
 import type { Session, SessionStore } from '../store/sessions.ts'
 import type { User, UserStore } from '../store/users.ts'
+import type { Admission } from './admission.ts'
 import type { Changes } from './changes.ts'
+import type { IdentityRecords } from './identity-records.ts'
+import type { LoginAccounts } from './login-accounts.ts'
+import type { LoginGuard } from './login-guard.ts'
 
 /** A login that succeeded: the user, and the secret for the signed login cookie. */
 export interface LoggedIn {
@@ -17,18 +25,32 @@ export interface LoggedIn {
   readonly secret: string
 }
 
+/** What the rules say of a name. */
+export interface LoginExplanation {
+  readonly allowed: boolean
+  readonly rule: string
+  /** Whether there is such a user already. */
+  readonly exists: boolean
+  /** The name as the hub would store it. */
+  readonly userName: string
+}
+
 export interface Login {
   /**
    * Runs the pipeline. Null for every kind of refusal: the reason is in the log, never in the answer.
-   * @throws {HubError} `invalid_request` for fields that are too long.
+   * With a `verdict`, from a route of the authenticator, nobody is asked again who this is.
+   * @throws {HubError} `invalid_request` for fields that are too long; `unavailable` and
+   * `too_many_requests` when nobody can be let in now.
    */
-  attempt(request: LoginRequest): Promise<LoggedIn | null>
+  attempt(request: LoginRequest, verdict?: Verdict): Promise<LoggedIn | null>
   /** The same without a session: for credentials that come with the one request they are for. */
   identify(request: LoginRequest): Promise<User | null>
   /** Ends one session and every token that was issued through it. */
   end(user: User, session: Session, peer: string): Promise<void>
-  /** Whether a user of this name would be let in, with the rule that says so. */
-  admits(userName: string): Promise<{ readonly allowed: boolean; readonly rule: string }>
+  /** Gives a session a new secret, for example when its user has got other rights. Null when it is gone. */
+  renew(user: User, session: Session): Promise<LoggedIn | null>
+  /** Whether somebody of this name would be let in who proves to be it, and the rule that says so. */
+  explain(name: string): Promise<LoginExplanation>
 }
 
 /** Longest accepted fields, in bytes. */
@@ -41,7 +63,11 @@ const patience = 30_000
 export interface LoginDeps {
   readonly authenticator: Authenticator
   readonly provider: string
-  readonly options: AuthenticatorOptions
+  readonly options: Pick<AuthenticatorOptions, 'postAuthHook'>
+  readonly admission: Admission
+  readonly accounts: LoginAccounts
+  readonly records: IdentityRecords
+  readonly guard: LoginGuard
   readonly users: UserStore
   readonly sessions: SessionStore
   readonly changes: Changes
@@ -49,6 +75,8 @@ export interface LoginDeps {
   readonly metrics: Pick<Metrics, 'loggedIn' | 'loggedOut'>
   readonly log: Log
   readonly clock: () => Date
+  /** Told of every login. */
+  readonly noteLogin: (user: User) => void
   /** Why the spawner could never start a server for this user, or null. */
   readonly spawnerRefusal: (userName: string) => Promise<string | null>
   readonly sessionDays: number
@@ -65,27 +93,21 @@ export function createLogin(deps: LoginDeps): Login {
  */
 class LoginPipeline implements Login {
   readonly #deps: LoginDeps
-  readonly #blocked: ReadonlySet<string>
-  readonly #admins: ReadonlySet<string>
-  readonly #allowed: ReadonlySet<string>
 
   constructor(deps: LoginDeps) {
-    const keys = (names: Iterable<string>): ReadonlySet<string> => new Set([...names].map(nameKey))
     this.#deps = deps
-    this.#blocked = keys(deps.options.blockedUsers)
-    this.#admins = keys(deps.options.adminUsers)
-    this.#allowed = keys(deps.options.allowedUsers)
   }
 
-  async attempt(request: LoginRequest): Promise<LoggedIn | null> {
+  async attempt(request: LoginRequest, verdict?: Verdict): Promise<LoggedIn | null> {
     const { log, events, metrics } = this.#deps
     const seconds = stopwatch()
-    const user = await this.identify(request)
-    if (!user) {
+    const entered = await this.#enter(request, verdict)
+    if (!entered) {
       metrics.loggedIn(seconds(), false)
       return null
     }
-    const loggedIn = await this.#openSession(user)
+    const { user, identity } = entered
+    const loggedIn = await this.#openSession(user, identity.providerSession)
     const peer = request.peerAddress
     log.info(`${user.name} logged in`, { peer })
     events.emit({ kind: 'login', user: user.name, peer })
@@ -94,18 +116,45 @@ class LoginPipeline implements Login {
   }
 
   async identify(request: LoginRequest): Promise<User | null> {
+    return (await this.#enter(request))?.user ?? null
+  }
+
+  /** Who this is, as a user of the hub; null after a refusal, which is in the log. */
+  async #enter(
+    request: LoginRequest,
+    verdict?: Verdict,
+  ): Promise<{ readonly user: User; readonly identity: Identity } | null> {
     checkSizes(request.form)
-    const { log, events } = this.#deps
+    const { guard, noteLogin } = this.#deps
     const peer = request.peerAddress
-    const typed = shortName(request.form['username'] ?? '')
+    const typed = request.form['username'] ?? ''
+    using attempt = guard.begin(typed, peer)
     const signal = AbortSignal.any([request.signal, AbortSignal.timeout(patience)])
-    const found = await this.#verdict({ ...request, signal }).catch(describeError)
-    if (typeof found === 'string') {
-      log.warn(`login failed for ${JSON.stringify(typed)}`, { peer, reason: found })
-      events.emit({ kind: 'login-failed', user: typed, peer, reason: found })
+    const entered = await this.#admit({ ...request, signal }, verdict).catch(reasonOf)
+    if (typeof entered === 'string') {
+      this.#refuse(typed, peer, entered)
+      await attempt.refused(request.signal)
       return null
     }
-    return this.#ensureUser(found)
+    attempt.succeeded()
+    noteLogin(entered.user)
+    return entered
+  }
+
+  async #admit(
+    request: LoginRequest,
+    verdict?: Verdict,
+  ): Promise<{ readonly user: User; readonly identity: Identity } | string> {
+    const identity = await this.#identify(request, verdict)
+    if (typeof identity === 'string') return identity
+    const user = await this.#ensureUser(identity)
+    return typeof user === 'string' ? `${identity.userName}: ${user}` : { user, identity }
+  }
+
+  #refuse(userName: string, peer: string, reason: string): void {
+    const user = shortName(userName)
+    this.#deps.log.warn(`login failed for ${JSON.stringify(user)}`, { peer, reason })
+    this.#deps.events.emit({ kind: 'login-failed', user, peer, reason })
   }
 
   async end(user: User, session: Session, peer: string): Promise<void> {
@@ -118,63 +167,59 @@ class LoginPipeline implements Login {
     metrics.loggedOut(seconds())
   }
 
-  async admits(userName: string): Promise<{ readonly allowed: boolean; readonly rule: string }> {
-    const { options, users } = this.#deps
-    const key = nameKey(userName)
-    if (this.#blocked.has(key)) return { allowed: false, rule: 'authenticator.blockedUsers' }
-    const known = await users.findByName(userName)
-    if (known?.blocked) return { allowed: false, rule: 'the account is blocked' }
-    if (options.allowAll) return { allowed: true, rule: 'authenticator.allowAll' }
-    if (this.#allowed.has(key)) return { allowed: true, rule: 'authenticator.allowedUsers' }
-    if (this.#allowed.size > 0 && this.#admins.has(key))
-      return { allowed: true, rule: 'authenticator.adminUsers' }
-    if (options.allowExistingUsers && known)
-      return { allowed: true, rule: 'authenticator.allowExistingUsers' }
-    return { allowed: false, rule: 'no allow rule matches' }
+  async renew(user: User, session: Session): Promise<LoggedIn | null> {
+    const renewed = await this.#deps.sessions.renew(session.id, user.admin)
+    this.#deps.changes.touchRights(user.id)
+    return renewed && { user, ...renewed }
+  }
+
+  async explain(name: string): Promise<LoginExplanation> {
+    const { admission, users, spawnerRefusal } = this.#deps
+    const userName = admission.normalise(name)
+    const exists = (await users.findByName(userName)) !== null
+    const invalid = admission.invalid(userName)
+    if (invalid !== null) return { allowed: false, rule: invalid, exists, userName }
+    const decision = await admission.decide(userName)
+    const refusal = decision.allowed ? await spawnerRefusal(userName) : null
+    if (refusal !== null) return { allowed: false, rule: refusal, exists, userName }
+    return { ...decision, exists, userName }
   }
 
   /** The identity under its name here, or why it may not come in. */
-  async #verdict(request: LoginRequest): Promise<Identity | string> {
-    const { authenticator, options, spawnerRefusal } = this.#deps
-    const verdict = await authenticator.authenticate(request)
+  async #identify(request: LoginRequest, given?: Verdict): Promise<Identity | string> {
+    const { authenticator, accounts, admission, options, spawnerRefusal } = this.#deps
+    const verdict = given ?? (await authenticator.authenticate(request))
     if (verdict.kind === 'denied') return verdict.reason
-    const userName = normalise(verdict.identity.userName, options.usernameMap)
-    const invalid = invalidName(userName, options.usernamePattern)
+    const userName =
+      (await accounts.userOf(verdict.identity))?.name ??
+      admission.normalise(verdict.identity.userName)
+    const invalid = admission.invalid(userName)
     if (invalid !== null) return invalid
-    const { allowed, rule } = await this.admits(userName)
+    const { allowed, rule } = await admission.decide(userName, verdict.identity)
     if (!allowed) return rule
     const refusal = await spawnerRefusal(userName)
     if (refusal !== null) return refusal
-    const admin = verdict.identity.admin ?? (this.#admins.has(nameKey(userName)) || undefined)
+    const admin = await admission.adminOf(userName, verdict.identity)
     const { admin: _undecided, ...identity } = verdict.identity
     const decided = { ...identity, userName, ...(admin === undefined ? {} : { admin }) }
     if (!options.postAuthHook) return decided
     return (await options.postAuthHook(decided)) ?? 'refused by authenticator.postAuthHook'
   }
 
-  async #ensureUser(identity: Identity): Promise<User> {
-    const { users, changes, events, authenticator, clock } = this.#deps
-    const { userName, admin, userInfo } = identity
-    const found = await users.findByName(userName)
-    const made = found
-      ? null
-      : await users.create(userName, { admin: admin ?? false, now: clock() })
-    const user = found ?? made ?? (await users.findByName(userName))
-    if (!user) throw new HubError('unavailable', `the user ${userName} could not be stored`)
-    if (made) {
+  async #ensureUser(identity: Identity): Promise<User | string> {
+    const { users, accounts, records, events, authenticator } = this.#deps
+    const claimed = await accounts.claim(identity)
+    if (typeof claimed === 'string') return claimed
+    const { user, isNew } = claimed
+    if (isNew) {
       events.emit({ kind: 'user-created', user: user.name, by: 'login' })
       await authenticator.addUser?.(user.name)
     }
-    if (admin !== undefined && admin !== user.admin) {
-      await users.setAdmin(user.name, admin)
-      events.emit({ kind: 'admin-changed', user: user.name, admin, by: 'login' })
-    }
-    if (userInfo) await users.setUserInfo(user.id, userInfo)
-    changes.touchRights(user.id)
-    return user
+    await records.recordLogin(user, identity)
+    return (await users.findById(user.id)) ?? user
   }
 
-  async #openSession(user: User): Promise<LoggedIn> {
+  async #openSession(user: User, providerSession?: string): Promise<LoggedIn> {
     const { sessions, clock, sessionDays, cookieKeyId, provider } = this.#deps
     const now = clock()
     const { session, secret } = await sessions.create({
@@ -182,29 +227,20 @@ class LoginPipeline implements Login {
       browserSessionId: randomBytes(16).toString('hex'),
       createdAt: now,
       expiresAt: new Date(now.getTime() + sessionDays * 86_400_000),
+      admin: user.admin,
       cookieKeyId,
       provider,
+      providerSession,
     })
     return { user, session, secret }
   }
 }
 
-/** The name as the hub stores it: trimmed, normalised, then mapped once. */
-function normalise(name: string, map: Readonly<Record<string, string>>): string {
-  const key = nameKey(name.trim())
-  return Object.hasOwn(map, key) ? (map[key] ?? key) : key
-}
-
-/** Why a name cannot be a user's, or null (JupyterHub: no slash, not empty, no space around, the pattern). */
-export function invalidName(name: string, pattern: RegExp | null): string | null {
-  if (name === '') return 'the name is empty'
-  if (Buffer.byteLength(name) > 255) return 'the name is longer than 255 bytes'
-  if (name.includes('/')) return 'the name holds a slash'
-  if (name.trim() !== name) return 'the name begins or ends with a space'
-  if (/[\p{Cc}\p{Cs}\p{Cf}\p{Zl}\p{Zp}]/u.test(name)) return 'the name holds control characters'
-  if (name === '.' || name === '..') return `the name is ${name}`
-  if (pattern && !pattern.test(name)) return 'the name does not match authenticator.usernamePattern'
-  return null
+/** Why the authenticator could not say who this is; throws on what the browser is to see. */
+function reasonOf(error: unknown): string {
+  const codes: readonly unknown[] = ['unavailable', 'too_many_requests']
+  if (error instanceof HubError && codes.includes(error.code)) throw error
+  return describeError(error)
 }
 
 function checkSizes(form: Readonly<Record<string, string>>): void {

@@ -6,7 +6,7 @@ import type { Log } from '../log.ts'
 import type { GroupStore } from '../store/groups.ts'
 import type { RoleDefinition, RolePlan, RoleStore } from '../store/roles.ts'
 import type { UserStore } from '../store/users.ts'
-import { invalidName } from './login.ts'
+import { invalidName } from './admission.ts'
 
 /**
  * The raw scopes of these roles together.

@@ -2,7 +2,13 @@ import { join } from 'node:path'
 import { HubError } from '../../packages/core/errors.ts'
 import { after } from '../../packages/core/promises.ts'
 import type { Exit, ServerContext, Spawner } from '../../packages/core/spawner.ts'
-import type { NamedServerOptions, PreSpawnHook, SpawnRequest, SpawnerOptions } from '../config.ts'
+import type {
+  AuthStateHook,
+  NamedServerOptions,
+  PreSpawnHook,
+  SpawnRequest,
+  SpawnerOptions,
+} from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
@@ -11,6 +17,7 @@ import type { RoleStore } from '../store/roles.ts'
 import type { ServerStore, StoredServer } from '../store/servers.ts'
 import type { TokenStore } from '../store/tokens.ts'
 import type { User } from '../store/users.ts'
+import type { AuthStates } from './auth-states.ts'
 import type { Changes } from './changes.ts'
 import type { Routes } from './routes.ts'
 import { ServerEdits, type StartRequest } from './server-edits.ts'
@@ -46,6 +53,10 @@ export interface ServersDeps {
   readonly environment: EnvironmentOptions
   readonly limits: { readonly concurrentSpawns: number; readonly activeServers: number }
   readonly named: NamedServerOptions
+  /** Throws when the user may not have a server started now. */
+  readonly beforeStart?: (user: User) => Promise<void>
+  /** What `spawner.authStateHook` is given. */
+  readonly authStates: Pick<AuthStates, 'of'>
   /** True for the embedded server, which does PKCE. */
   readonly requirePkce: boolean
 }
@@ -128,13 +139,14 @@ export class Servers {
   /**
    * Begins to start a server; resolves once that is written down. A start that is already under way
    * is joined. A named server is made if need be.
-   * @throws {HubError} `server_running`, `server_pending`, `too_many_requests`, `unavailable`, and
+   * @throws {HubError} `forbidden` when the user must log in again, `server_running`, `server_pending`, `too_many_requests`, `unavailable`, and
    * `invalid_request` when it may not have this name.
    */
   async start(user: User, name: string, request: StartRequest): Promise<ServerRun> {
-    return (
-      this.#joined(user, name) ?? this.exclusively(user, () => this.#start(user, name, request))
-    )
+    const joined = this.#joined(user, name)
+    if (joined) return joined
+    await this.#deps.beforeStart?.(user)
+    return this.exclusively(user, () => this.#start(user, name, request))
   }
 
   async #start(user: User, name: string, request: StartRequest): Promise<ServerRun> {
@@ -282,6 +294,9 @@ export class Servers {
     }
     for (const [name, value] of Object.entries(spawner.environment))
       request.environment[name] = typeof value === 'string' ? value : value(request)
+    const withState: AuthStateHook | undefined = spawner.authStateHook
+    const user = { id: row.userId, name: row.userName }
+    if (withState) await withState(request, await this.#deps.authStates.of(user))
     const hook: PreSpawnHook | undefined = spawner.preSpawnHook
     if (hook) await hook(request)
     this.#hookVariables.set(row, request.environment)

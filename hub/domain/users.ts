@@ -5,7 +5,7 @@ import { nameKey } from '../../packages/core/slug.ts'
 import type { Events } from '../events.ts'
 import type { User, UserEdit, UserQuery, UserStore } from '../store/users.ts'
 import type { Changes } from './changes.ts'
-import { invalidName } from './login.ts'
+import { invalidName } from './admission.ts'
 import type { Servers } from './servers.ts'
 
 export type { User, UserQuery } from '../store/users.ts'

@@ -36,10 +36,15 @@ export function pageErrors(pages: Pages, log: Log): ErrorRequestHandler {
       req,
       res,
       String(status),
-      errorData(status, message, req.method === 'GET' ? req.originalUrl : null),
+      errorData(status, message, req.method === 'GET' ? retryPath(req.originalUrl) : null),
       status,
     )
   }
+}
+
+/** The page itself; a login that has come back from its provider begins anew, since it works once. */
+function retryPath(url: string): string {
+  return url.replace(/\/oauth_callback(?:\?.*)?$/, '/oauth_login')
 }
 
 /** Scripts that read JSON get the error in the API's shape. */

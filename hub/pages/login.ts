@@ -1,8 +1,10 @@
 import type { Request, Response, Router } from 'express'
-import { describeError, HubError } from '../../packages/core/errors.ts'
+import { describeError, HubError, statusOf } from '../../packages/core/errors.ts'
 import type { Authenticator } from '../../packages/core/authenticator.ts'
 import { userOf } from '../domain/access.ts'
-import type { Login } from '../domain/login.ts'
+import type { AuthStates } from '../domain/auth-states.ts'
+import type { LoggedIn, Login } from '../domain/login.ts'
+import type { LoginAttempts } from '../domain/login-attempts.ts'
 import { safeNext } from '../domain/next-url.ts'
 import type { OauthProvider } from '../domain/oauth-provider.ts'
 import type { Servers } from '../domain/servers.ts'
@@ -11,24 +13,40 @@ import type { Log } from '../log.ts'
 import { contextOf, type LoginCookies } from '../request.ts'
 import { allowFormsTo } from '../response-headers.ts'
 import { strictRouter } from '../router.ts'
+import { fields, loginRequest, serveAuthenticator } from './authenticator-routes.ts'
 import type { Pages } from './page.ts'
+import { serveStrategies } from './provider-login.ts'
 
 export interface LoginPagesDeps {
   readonly pages: Pages
   readonly login: Login
+  readonly attempts: LoginAttempts
   readonly cookies: LoginCookies
   readonly log: Log
   readonly servers: Servers
   readonly provider: Pick<OauthProvider, 'returnOrigin'>
   readonly authenticator: Authenticator
-  readonly options: {
+  readonly authStates: Pick<AuthStates, 'of'>
+  readonly crossSitePost: boolean
+  readonly options: LoginPageOptions & {
     readonly defaultUrl: string
     readonly redirectToServer: boolean
     readonly shutdownOnLogout: boolean
-    /** True when no allow rule lets anybody in. */
-    readonly admitsNobody: boolean
   }
 }
+
+/** How the login page looks, and whether there is one. */
+export interface LoginPageOptions {
+  /** True when no allow rule lets anybody in. */
+  readonly admitsNobody: boolean
+  readonly autoLogin: boolean
+  readonly autoLoginOauth2Authorize: boolean
+  /** True when the view `customLoginView` replaces the form. */
+  readonly customLogin: boolean
+}
+
+/** Name of the view that `authenticator.customHtml` is. */
+export const customLoginView = 'authenticator.customHtml'
 
 /** Login and logout (wire section 8.3). */
 export function loginPages(deps: LoginPagesDeps): Router {
@@ -36,11 +54,27 @@ export function loginPages(deps: LoginPagesDeps): Router {
   const { hubPrefix } = pages.urls
   const router = strictRouter()
 
+  /** Sets the cookies of a new login and ends the one before; answers where it leads. */
+  async function open(loggedIn: LoggedIn, req: Request, res: Response, next?: string) {
+    const { user, session, secret } = loggedIn
+    await endLogin(deps, req)
+    cookies.set(req, res, { secret, session })
+    return destination(deps, req, user, next)
+  }
+
   router.get('/login', async (req, res) => {
     const caller = await contextOf(req).cookieCaller()
     const user = userOf(caller)
     if (user) return res.redirect(destination(deps, req, user))
-    await showForm(deps, req, res, null)
+    if (!isAutomatic(deps, req)) return showForm(deps, req, res, null)
+    const elsewhere = automaticUrl(deps, req)
+    if (elsewhere !== null) return res.redirect(elsewhere)
+    const loggedIn = await login.attempt(loginRequest(req, res))
+    if (loggedIn) return res.redirect(await open(loggedIn, req, res))
+    throw new HubError(
+      'login_failed',
+      'You could not be logged in. Ask the administrator for access',
+    )
   })
 
   router.post('/login', async (req, res) => {
@@ -55,17 +89,13 @@ export function loginPages(deps: LoginPagesDeps): Router {
         `Login form invalid or expired. Try again. (${error.message})`,
       )
     }
-    const loggedIn = await login.attempt({
-      form: fields(req.body),
-      headers: singleHeaders(req),
-      peerAddress: contextOf(req).peer,
-      signal: gone(res),
-    })
+    const loggedIn = await login.attempt(loginRequest(req, res)).catch(waiting)
+    if (loggedIn instanceof HubError) {
+      res.set('Retry-After', String(loggedIn.retryAfter ?? 1))
+      return showForm(deps, req, res, loggedIn.message, statusOf[loggedIn.code])
+    }
     if (!loggedIn) return showForm(deps, req, res, failureText(deps))
-    const { user, session, secret } = loggedIn
-    await endLogin(deps, req)
-    cookies.set(req, res, { secret, session })
-    res.redirect(destination(deps, req, user))
+    res.redirect(await open(loggedIn, req, res))
   })
 
   router.get('/logout', async (req, res) => {
@@ -81,31 +111,27 @@ export function loginPages(deps: LoginPagesDeps): Router {
     await logOut(deps, req, res)
   })
 
-  serveAuthenticator(router, deps.authenticator)
+  serveAuthenticator(router, {
+    ...deps,
+    open,
+    refuse: (req, res) => showForm(deps, req, res, failureText(deps)),
+  })
+  serveStrategies(router, { ...deps, open })
   return router
-}
-
-/** Pages and endpoints of the authenticator's own. */
-function serveAuthenticator(router: Router, { routes = [] }: Authenticator): void {
-  for (const route of routes)
-    router[route.method === 'GET' ? 'get' : 'post'](route.path, async (req, res) => {
-      const { protocol, host } = contextOf(req)
-      const url = new URL(req.originalUrl, `${protocol}://${host}`)
-      const request = new Request(url, { method: route.method, headers: webHeaders(req) })
-      await sendResponse(await route.handle(request), res)
-    })
 }
 
 /**
  * Where a login leads: `next` when it is ours, else the configured page, the server, or home, with
- * what else was asked for (wire section 8.7).
+ * what else the login page was asked for (wire section 8.7). A login that comes back from a provider
+ * gives its own `next`: what stands in that url is for nobody else.
  */
-function destination(deps: LoginPagesDeps, req: Request, user: User): string {
+function destination(deps: LoginPagesDeps, req: Request, user: User, kept?: unknown): string {
   const { baseUrl } = deps.pages.urls
   const { host, query } = contextOf(req)
-  const wanted = safeNext(req.query['next'], { baseUrl, host })
+  const isBack = kept !== undefined
+  const wanted = safeNext(isBack ? kept : req.query['next'], { baseUrl, host })
   if (wanted !== null) return wanted
-  const rest = new URLSearchParams(query)
+  const rest = new URLSearchParams(isBack ? '' : query)
   for (const used of ['next', '_xsrf', 'username']) rest.delete(used)
   const target = landing(deps, user)
   if (rest.size === 0) return target
@@ -126,6 +152,7 @@ async function showForm(
   req: Request,
   res: Response,
   error: string | null,
+  status = error === null ? 200 : 403,
 ): Promise<void> {
   const { pages, authenticator, options } = deps
   const { hubPrefix, baseUrl } = pages.urls
@@ -145,11 +172,60 @@ async function showForm(
       formAction: `${hubPrefix}login${query}`,
       loginForm: authenticator.loginForm ?? null,
       loginService: authenticator.loginService ?? null,
+      loginServiceUrl: `${hubPrefix}oauth_login`,
+      loginLinks: (authenticator.loginForm?.links ?? []).map(({ label, path }) => ({
+        label,
+        path: `${hubPrefix.slice(0, -1)}${path}`,
+      })),
       noAllowRule: options.admitsNobody,
+      ...(options.customLogin ? customData(deps, { error, query }) : {}),
     },
-    error === null ? 200 : 403,
+    status,
   )
 }
+
+/** What JupyterHub's `custom_html` is rendered with, besides `next` and `username`. */
+function customData(
+  { authenticator, pages }: LoginPagesDeps,
+  { error, query }: { readonly error: string | null; readonly query: string },
+) {
+  const { hubPrefix } = pages.urls
+  const loginUrl = `${hubPrefix}login${query}`
+  return {
+    customLogin: customLoginView,
+    login_error: error ?? '',
+    login_url: loginUrl,
+    authenticator_login_url: authenticator.strategy ? `${hubPrefix}oauth_login${query}` : loginUrl,
+    authenticator: { login_service: authenticator.loginService ?? '' },
+  }
+}
+
+/** Too many attempts, for this address or at all: the form says so. */
+function waiting(error: unknown): HubError {
+  if (error instanceof HubError && error.retryAfter !== undefined) return error
+  throw error
+}
+
+/** Whether this login goes on without a page. */
+function isAutomatic({ pages, options }: LoginPagesDeps, req: Request): boolean {
+  if (options.autoLogin) return true
+  const site = { baseUrl: pages.urls.baseUrl, host: contextOf(req).host }
+  const next = safeNext(req.query['next'], site) ?? ''
+  const { pathname } = new URL(next, 'http://site.invalid')
+  return options.autoLoginOauth2Authorize && pathname === authorizePath(pages)
+}
+
+/** Where the authenticator's own login begins; null when the request itself says who it is. */
+function automaticUrl({ pages, authenticator }: LoginPagesDeps, req: Request): string | null {
+  const [link, ...others] = authenticator.loginForm?.links ?? []
+  const isOnly = link && others.length === 0 && authenticator.loginForm?.isClosed
+  const path = authenticator.strategy ? '/oauth_login' : isOnly ? link.path : null
+  const at = req.originalUrl.indexOf('?')
+  const query = at < 0 ? '' : req.originalUrl.slice(at)
+  return path === null ? null : `${pages.urls.hubPrefix.slice(0, -1)}${path}${query}`
+}
+
+const authorizePath = ({ urls }: Pages): string => `${urls.hubPrefix}api/oauth2/authorize`
 
 /** The other site on which a login ends that an OAuth client has asked for. */
 async function originBehind(
@@ -157,14 +233,12 @@ async function originBehind(
   next: string,
 ): Promise<string | null> {
   const { pathname, searchParams } = new URL(next, 'http://site.invalid')
-  if (pathname !== `${pages.urls.hubPrefix}api/oauth2/authorize`) return null
+  if (pathname !== authorizePath(pages)) return null
   return provider.returnOrigin(searchParams.get('client_id') ?? '')
 }
 
 function failureText({ authenticator }: LoginPagesDeps): string {
-  return authenticator.loginForm
-    ? 'This link is used up or has expired. Get a new one in the terminal.'
-    : 'Invalid username or password'
+  return authenticator.loginForm?.failure ?? 'Invalid username or password'
 }
 
 /** Ends the login that the request's cookie is of; null when there is none. */
@@ -179,54 +253,19 @@ async function endLogin({ login }: LoginPagesDeps, req: Request): Promise<User |
 async function logOut(deps: LoginPagesDeps, req: Request, res: Response): Promise<void> {
   const { pages, cookies, servers, options, authenticator } = deps
   const user = await endLogin(deps, req)
+  const authState = (user && (await deps.authStates.of(user))) ?? undefined
   cookies.clear(req, res)
   if (user && options.shutdownOnLogout)
     servers.stopAllOf(user).catch((error: unknown) => {
       deps.log.error('servers could not be stopped at logout', { error: describeError(error) })
     })
-  res.redirect(authenticator.logoutUrl ?? `${pages.urls.hubPrefix}login`)
-}
-
-/** Posted fields as single strings; the user name is trimmed, nothing else is. `_xsrf` stays here. */
-function fields(body: unknown): Record<string, string> {
-  const form: Record<string, string> = {}
-  for (const [name, value] of Object.entries((body ?? {}) as Record<string, unknown>))
-    if (typeof value === 'string' && name !== '_xsrf')
-      form[name] = name === 'username' ? value.trim() : value
-  return form
+  const { logoutUrl } = authenticator
+  const elsewhere = typeof logoutUrl === 'function' ? await logoutUrl(authState) : logoutUrl
+  if (elsewhere !== undefined) return res.redirect(elsewhere)
+  if (options.autoLogin) return pages.show(req, res, 'logged-out', {})
+  res.redirect(`${pages.urls.hubPrefix}login`)
 }
 
 function shortened(name: string): string {
   return name.length > 32 ? `${name.slice(0, 16)}... (${name.length} characters)` : name
-}
-
-function singleHeaders(req: Request): Record<string, string | undefined> {
-  return Object.fromEntries(
-    Object.entries(req.headers).map(([name, value]) => [
-      name,
-      Array.isArray(value) ? value.join(', ') : value,
-    ]),
-  )
-}
-
-function webHeaders(req: Request): Headers {
-  const headers = new Headers()
-  for (const [name, value] of Object.entries(singleHeaders(req)))
-    if (value !== undefined) headers.set(name, value)
-  return headers
-}
-
-async function sendResponse(response: globalThis.Response, res: Response): Promise<void> {
-  res.status(response.status)
-  response.headers.forEach((value, name) => {
-    res.append(name, value)
-  })
-  res.end(Buffer.from(await response.arrayBuffer()))
-}
-
-/** Aborts when the browser goes away before the answer. */
-function gone(res: Response): AbortSignal {
-  const controller = new AbortController()
-  res.once('close', () => controller.abort())
-  return controller.signal
 }

@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express'
 import { HubError } from '../../packages/core/errors.ts'
 import { type Access, type Caller, userOf } from '../domain/access.ts'
+import type { Login } from '../domain/login.ts'
 import type { User } from '../domain/users.ts'
 import { isPlanned } from '../domain/exits.ts'
 import { type LastExit, wireState } from '../domain/server-state.ts'
@@ -28,9 +29,26 @@ export function createPages(deps: {
   readonly urls: HubUrls
   readonly access: Access
   readonly services: Pick<Services, 'linksFor'>
+  readonly login: Pick<Login, 'renew'>
 }): Pages {
-  const { render, requests, urls, access, services } = deps
+  const { render, requests, urls, access, services, login } = deps
   const toStranger = createStrangerPages(render)
+
+  /** Who has become an admin, or is none any more, goes on with other secrets (checklist C-3). */
+  async function renew(req: Request, res: Response, caller: Caller): Promise<boolean> {
+    const user = userOf(caller)
+    const { proof } = caller
+    const { mode } = contextOf(req).provenance
+    const navigates = req.method === 'GET' && (mode === null || mode === 'navigate')
+    if (!user || proof.kind !== 'session' || !navigates || proof.session.admin === user.admin)
+      return false
+    const renewed = await login.renew(user, proof.session)
+    if (!renewed) return false
+    requests.cookies.set(req, res, renewed)
+    res.redirect(req.originalUrl)
+    return true
+  }
+
   return {
     urls,
     access,
@@ -56,7 +74,7 @@ export function createPages(deps: {
     async loggedIn(req, res) {
       const caller = await contextOf(req).cookieCaller()
       const user = userOf(caller)
-      if (caller && user) return { ...caller, user }
+      if (caller && user) return (await renew(req, res, caller)) ? null : { ...caller, user }
       if (req.method !== 'GET' && req.method !== 'HEAD')
         throw new HubError(
           'not_authenticated',

@@ -7,6 +7,8 @@ import { packageRoot } from '../../packages/process/index.ts'
 interface RendererOptions {
   /** A site's own template folders, searched before ours in this order. */
   readonly templatePaths?: readonly string[]
+  /** Views that are no files, by name. */
+  readonly inline?: Readonly<Record<string, string>>
   /**
    * What every page may use. `baseUrl` (the hub's prefix, ending in `/`) is needed; `staticUrl`
    * is supplied when absent.
@@ -27,11 +29,15 @@ export type Render = (view: string, data: object) => string
  * `templates/NAME.njk`, like JupyterHub's:
  * https://jupyterhub.readthedocs.io/en/stable/howto/templates.html
  */
-export function createRenderer({ templatePaths = [], globals }: RendererOptions): Render {
+export function createRenderer({
+  templatePaths = [],
+  inline = {},
+  globals,
+}: RendererOptions): Render {
   const pages = join(packageRoot(), 'hub', 'pages')
   const views = join(pages, 'views')
   const folders = [...templatePaths, views]
-  const environment = new nunjucks.Environment(viewLoader(folders, views), {
+  const environment = new nunjucks.Environment(viewLoader(folders, views, inline), {
     autoescape: true,
     throwOnUndefined: false,
     trimBlocks: true,
@@ -49,13 +55,22 @@ export function createRenderer({ templatePaths = [], globals }: RendererOptions)
 }
 
 /** `templates/NAME` is always our own view, whatever a site has put over NAME. */
-function viewLoader(folders: readonly string[], ownFolder: string): nunjucks.ILoader {
+function viewLoader(
+  folders: readonly string[],
+  ownFolder: string,
+  inline: Readonly<Record<string, string>>,
+): nunjucks.ILoader {
   const all = new nunjucks.FileSystemLoader([...folders])
   const own = new nunjucks.FileSystemLoader(ownFolder)
   const prefix = 'templates/'
   return {
-    getSource: (name) =>
-      name.startsWith(prefix) ? own.getSource(name.slice(prefix.length)) : all.getSource(name),
+    getSource(name) {
+      const src = inline[name]
+      if (src !== undefined) return { src, path: name, noCache: false }
+      return name.startsWith(prefix)
+        ? own.getSource(name.slice(prefix.length))
+        : all.getSource(name)
+    },
   }
 }
 

@@ -39,6 +39,15 @@ export interface GroupStore {
   add(id: number, members: readonly number[]): Promise<readonly number[]>
   /** Resolves to the ids that were members. */
   remove(id: number, members: readonly number[]): Promise<readonly number[]>
+  /**
+   * Makes these the groups of a user, as an authenticator says; those that do not exist are made.
+   * Resolves to what has changed.
+   */
+  replaceOf(
+    userId: number,
+    names: readonly string[],
+    now: Date,
+  ): Promise<{ readonly added: readonly Group[]; readonly removed: readonly Group[] }>
   setProperties(id: number, properties: Group['properties']): Promise<void>
   /** Resolves to the ids of the former members. */
   delete(id: number): Promise<readonly number[]>
@@ -103,7 +112,10 @@ function groupQueries({
 
 function groupChanges({
   db,
-}: Database): Pick<GroupStore, 'create' | 'add' | 'remove' | 'setProperties' | 'delete'> {
+}: Database): Pick<
+  GroupStore,
+  'create' | 'add' | 'remove' | 'replaceOf' | 'setProperties' | 'delete'
+> {
   const add = async (to: Database['db'], id: number, members: readonly number[]) => {
     const { rows } = await sql<{ user_id: number }>`
       INSERT INTO user_groups (user_id, group_id, managed_by_auth)
@@ -153,6 +165,9 @@ function groupChanges({
       return rows.map((row) => row.user_id)
     },
 
+    replaceOf: (userId, names, now) =>
+      db.transaction().execute((transaction) => replaceOf(transaction, userId, { names, now })),
+
     async setProperties(id, properties) {
       const text = JSON.stringify(properties)
       await db.updateTable('groups').set({ properties: text }).where('id', '=', id).execute()
@@ -169,6 +184,36 @@ function groupChanges({
         return rows.map((row) => row.user_id)
       }),
   }
+}
+
+/** The groups of a user become these. */
+async function replaceOf(
+  db: Database['db'],
+  userId: number,
+  { names, now }: { readonly names: readonly string[]; readonly now: Date },
+): Promise<{ readonly added: readonly Group[]; readonly removed: readonly Group[] }> {
+  const keys = JSON.stringify(names.map(nameKey))
+  await sql`
+    INSERT INTO groups (name, name_key, properties, managed_by_auth, created_at)
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), '{}', 1, ${now.getTime()}
+    FROM json_each(${JSON.stringify(names.map((name) => [name, nameKey(name)]))})
+    WHERE true ON CONFLICT DO NOTHING
+  `.execute(db)
+  const all = db.selectFrom('groups').selectAll()
+  const gone = await sql<{ group_id: number }>`
+    DELETE FROM user_groups WHERE user_id = ${userId} AND group_id NOT IN (
+      SELECT id FROM groups WHERE name_key IN ${listed(keys)}) RETURNING group_id
+  `.execute(db)
+  const come = await sql<{ group_id: number }>`
+    INSERT INTO user_groups (user_id, group_id, managed_by_auth)
+    SELECT ${userId}, id, 1 FROM groups WHERE name_key IN ${listed(keys)}
+    ON CONFLICT DO NOTHING RETURNING group_id
+  `.execute(db)
+  const of = async (rows: readonly { readonly group_id: number }[]): Promise<readonly Group[]> => {
+    const ids = JSON.stringify(rows.map((row) => row.group_id))
+    return (await all.where('id', 'in', listed(ids)).execute()).map(fromRow)
+  }
+  return { added: await of(come.rows), removed: await of(gone.rows) }
 }
 
 function byGroup(

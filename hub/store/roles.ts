@@ -7,6 +7,9 @@ export interface RoleDefinition {
   readonly scopes: readonly string[]
 }
 
+/** A role as an authenticator gives it. */
+export type ManagedRole = Pick<RoleDefinition, 'name'> & Partial<RoleDefinition>
+
 /** A role with its members, by row id. Null: whoever has the role keeps it. */
 export interface RolePlan extends RoleDefinition {
   readonly users: readonly number[] | null
@@ -34,6 +37,11 @@ export interface RoleStore {
    * `admin` carry the mark. Ids that do not exist are passed over.
    */
   load(roles: readonly RolePlan[]): Promise<void>
+  /**
+   * Makes these the roles that a user has from the authenticator; what the config or the API has given
+   * stays. A role that does not exist is made; the scopes of one that the authenticator has made follow.
+   */
+  replaceManagedOf(userId: number, roles: readonly ManagedRole[]): Promise<void>
   all(): Promise<readonly RoleDefinition[]>
   /** Raw scopes of one role, or null when there is none of that name. */
   scopesOf(name: string): Promise<readonly string[] | null>
@@ -46,6 +54,8 @@ export function roleStore(database: Database): RoleStore {
   const { db } = database
   return {
     ...grants(database),
+    replaceManagedOf: (userId, roles) =>
+      db.transaction().execute((transaction) => replaceManaged(transaction, userId, roles)),
     load: (roles) => db.transaction().execute((transaction) => load(transaction, roles)),
     async all() {
       const rows = await db.selectFrom('roles').selectAll().orderBy('id').execute()
@@ -71,6 +81,36 @@ export function roleStore(database: Database): RoleStore {
         .executeTakeFirst()
       return row ? (JSON.parse(row.scopes) as string[]) : null
     },
+  }
+}
+
+async function replaceManaged(
+  db: Database['db'],
+  userId: number,
+  roles: readonly ManagedRole[],
+): Promise<void> {
+  await db
+    .deleteFrom('user_roles')
+    .where('user_id', '=', userId)
+    .where('managed_by_auth', '=', 1)
+    .execute()
+  for (const { name, description = '', scopes } of roles) {
+    const row = { ...toRow({ name, description, scopes: scopes ?? [] }), managed_by_auth: 1 }
+    const made = db.insertInto('roles').values(row)
+    await made
+      .onConflict((conflict) =>
+        scopes
+          ? conflict
+              .column('name')
+              .doUpdateSet({ scopes: row.scopes })
+              .where('roles.managed_by_auth', '=', 1)
+          : conflict.doNothing(),
+      )
+      .execute()
+    await sql`
+      INSERT INTO user_roles (user_id, role_id, managed_by_auth)
+      SELECT ${userId}, id, 1 FROM roles WHERE name = ${name} ON CONFLICT DO NOTHING
+    `.execute(db)
   }
 }
 

@@ -21,6 +21,7 @@ interface UsersTable {
   created_at: Fixed<Time>
   last_activity_at: Time | null
   encrypted_auth_state: Buffer | null
+  allowed_by: string | null
 }
 
 interface IdentitiesTable {
@@ -91,6 +92,18 @@ interface SessionsTable {
   created_at: Fixed<Time>
   last_seen_at: Time
   authenticated_at: Time
+  expires_at: Time
+  provider_session: string | null
+  admin: Generated<Flag>
+}
+
+interface LoginAttemptsTable {
+  id: Id
+  secret_hash: string
+  provider: string
+  data: JsonText
+  next_url: string | null
+  created_at: Fixed<Time>
   expires_at: Time
 }
 
@@ -209,8 +222,18 @@ export interface Schema {
   servers: ServersTable
   shares: SharesTable
   share_codes: ShareCodesTable
+  native_passwords: {
+    user_id: number
+    password_hash: string
+    approved: Flag
+    created_at: Fixed<Time>
+    changed_at: Time | null
+    encrypted_totp_secret: Buffer | null
+    totp_last_step: number | null
+  }
   processes: ProcessesTable
   sessions: SessionsTable
+  login_attempts: LoginAttemptsTable
   oauth_clients: OauthClientsTable
   oauth_codes: OauthCodesTable
   api_tokens: ApiTokensTable

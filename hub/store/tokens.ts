@@ -60,6 +60,8 @@ export interface TokenStore {
   /** All tokens that `userId` got through one OAuth client. */
   revokeOfClient(userId: number, clientId: number): Promise<void>
   revokeOfCode(codeId: number): Promise<void>
+  /** All tokens of a user; `servers` also those that their servers run with. Resolves to how many. */
+  revokeOfUser(userId: number, options: { readonly servers: boolean }): Promise<number>
   purgeExpired(now: Date): Promise<void>
   recordUse(entries: ReadonlyMap<number, Date>): Promise<void>
 }
@@ -200,6 +202,12 @@ export function tokenStore({ db }: Database): TokenStore {
 
     async revokeOfCode(codeId) {
       await db.deleteFrom('api_tokens').where('code_id', '=', codeId).execute()
+    },
+
+    async revokeOfUser(userId, { servers }) {
+      const all = db.deleteFrom('api_tokens').where('user_id', '=', userId)
+      const query = servers ? all : all.where('server_id', 'is', null)
+      return Number((await query.executeTakeFirst()).numDeletedRows)
     },
 
     async purgeExpired(now) {

@@ -1,6 +1,7 @@
 import { CompiledQuery } from 'kysely'
 import { nameKey } from '../../packages/core/slug.ts'
 import { type Database, listed, prepared } from './database.ts'
+import type { AccountKey } from './identities.ts'
 import {
   type ListedUser,
   type UserLists,
@@ -29,6 +30,21 @@ export interface UserEdit {
   readonly admin?: boolean
 }
 
+/** What a new user is besides a name. */
+export interface NewUser {
+  readonly admin: boolean
+  readonly now: Date
+  /** The account at a provider that the user is made for; of one user only. */
+  readonly account?: AccountKey
+}
+
+/** What the last login has left. */
+export interface StoredLogin {
+  readonly encryptedAuthState: Buffer | null
+  /** The authenticator's own rule that let the user in. */
+  readonly allowedBy: string | null
+}
+
 export interface UserStore {
   findById(id: number): Promise<User | null>
   /** By the normalised form of the name. */
@@ -38,10 +54,7 @@ export interface UserStore {
   /** How many were active since then. */
   activeSince(time: Date): Promise<number>
   /** Null when a user with this normalised name exists. Gives the new user the role `user`. */
-  create(
-    name: string,
-    options: { readonly admin: boolean; readonly now: Date },
-  ): Promise<User | null>
+  create(name: string, options: NewUser): Promise<User | null>
   /** Makes those of the users that do not exist, in one transaction, and gives them the role `user`. */
   createAll(
     names: readonly string[],
@@ -55,9 +68,14 @@ export interface UserStore {
   /** Sets the mark and the membership of the role `admin` together; true when there is such a user. */
   setAdmin(name: string, admin: boolean): Promise<boolean>
   setUserInfo(id: number, userInfo: unknown): Promise<void>
-  setAuthState(id: number, encrypted: Buffer | null): Promise<void>
+  /** What is known of how the user came in; null for a user who is gone. */
+  loginOf(id: number): Promise<StoredLogin | null>
+  /** Replaces those of these that are given. */
+  setLogin(id: number, login: Partial<StoredLogin>): Promise<void>
   /** Removes the user and everything that belongs to them. */
   delete(id: number): Promise<void>
+  /** The same for a user who was made at this time and has done nothing since; others stay. */
+  deleteUnused(id: number, createdAt: Date): Promise<void>
   groupsOf(id: number): Promise<readonly string[]>
   /** The names of each user's groups, for as many users as you like. */
   groupsOfAll(ids: readonly number[]): Promise<ReadonlyMap<number, readonly string[]>>
@@ -123,6 +141,19 @@ const giveRoles = `
   SELECT ids.value, roles.id, 0 FROM json_each(?) AS ids
   JOIN roles ON roles.name = 'user' OR (roles.name = 'admin' AND ?)`
 
+const insertAccount = `
+  INSERT INTO identities (user_id, provider, issuer, subject, created_at, last_login_at)
+  SELECT value, ?, ?, ?, ?, ? FROM json_each(?)`
+
+async function giveAccount(
+  db: Database['db'],
+  { provider, issuer, subject }: AccountKey,
+  { users, now }: { readonly users: string; readonly now: Date },
+): Promise<void> {
+  const values = [provider, issuer, subject, now.getTime(), now.getTime(), users]
+  await db.executeQuery(CompiledQuery.raw(insertAccount, values))
+}
+
 const renameInTokens = `
   UPDATE api_tokens SET scopes = replace(replace(scopes, ?, ?), ?, ?)
   WHERE instr(scopes, ?) > 0 OR instr(scopes, ?) > 0`
@@ -131,8 +162,8 @@ const renameInTokens = `
 function userChanges(
   { db }: Database,
   lists: UserLists,
-): Pick<UserStore, 'create' | 'createAll' | 'edit' | 'delete'> {
-  const createAll: UserStore['createAll'] = (names, { admin, now }) =>
+): Pick<UserStore, 'create' | 'createAll' | 'edit' | 'delete' | 'deleteUnused'> {
+  const createAll = (names: readonly string[], { admin, now, account }: NewUser) =>
     lists.during(async () => {
       const pairs = JSON.stringify(names.map((name) => [name, nameKey(name)]))
       const rows = await db.transaction().execute(async (transaction) => {
@@ -141,6 +172,7 @@ function userChanges(
         if (made.length === 0) return made
         const ids = JSON.stringify(made.map(({ id }) => id))
         await transaction.executeQuery(CompiledQuery.raw(giveRoles, [ids, Number(admin)]))
+        if (account) await giveAccount(transaction, account, { users: ids, now })
         return made
       })
       return { added: rows.map(keyed), removed: [], result: rows.map(known) }
@@ -165,6 +197,21 @@ function userChanges(
     async delete(id) {
       await lists.during(async () => {
         const rows = await db.deleteFrom('users').where('id', '=', id).returningAll().execute()
+        return { added: [], removed: rows.map(keyed), result: null }
+      })
+    },
+
+    async deleteUnused(id, createdAt) {
+      const query = db
+        .deleteFrom('users')
+        .where('id', '=', id)
+        .where('created_at', '=', createdAt.getTime())
+        .where('last_activity_at', 'is', null)
+        .where('admin', '=', 0)
+        .where('id', 'not in', db.selectFrom('sessions').select('user_id'))
+        .where('id', 'not in', db.selectFrom('servers').select('user_id'))
+      await lists.during(async () => {
+        const rows = await query.returningAll().execute()
         return { added: [], removed: rows.map(keyed), result: null }
       })
     },
@@ -229,7 +276,10 @@ async function markAdmin(db: Database['db'], id: number, admin: boolean): Promis
 /** What is noted about users. */
 function userNotes({
   db,
-}: Database): Pick<UserStore, 'setAdmin' | 'setUserInfo' | 'setAuthState' | 'recordActivity'> {
+}: Database): Pick<
+  UserStore,
+  'setAdmin' | 'setUserInfo' | 'loginOf' | 'setLogin' | 'recordActivity'
+> {
   return {
     async setAdmin(name, admin) {
       return db.transaction().execute(async (transaction) => {
@@ -248,12 +298,21 @@ function userNotes({
       await db.updateTable('users').set({ user_info: text }).where('id', '=', id).execute()
     },
 
-    async setAuthState(id, encrypted) {
-      await db
-        .updateTable('users')
-        .set({ encrypted_auth_state: encrypted })
-        .where('id', '=', id)
-        .execute()
+    async loginOf(id) {
+      const query = db.selectFrom('users').where('id', '=', id)
+      const row = await query.select(['encrypted_auth_state', 'allowed_by']).executeTakeFirst()
+      return row
+        ? { encryptedAuthState: row.encrypted_auth_state, allowedBy: row.allowed_by }
+        : null
+    },
+
+    async setLogin(id, { encryptedAuthState, allowedBy }) {
+      const values = {
+        ...(encryptedAuthState === undefined ? {} : { encrypted_auth_state: encryptedAuthState }),
+        ...(allowedBy === undefined ? {} : { allowed_by: allowedBy }),
+      }
+      if (Object.keys(values).length === 0) return
+      await db.updateTable('users').set(values).where('id', '=', id).execute()
     },
 
     async recordActivity(entries) {

@@ -1,4 +1,4 @@
-import type { ExplanationModel, UserExplanationModel } from './models.ts'
+import type { ExplanationModel, LoginExplanationModel, UserExplanationModel } from './models.ts'
 import { json, segment, type Transport } from './transport.ts'
 
 /** May this user, or this token, do what the scope allows, on this target? */
@@ -13,6 +13,10 @@ export function explainCalls({ send }: Transport) {
   return {
     explain: async (question: Question) =>
       json<ExplanationModel>(await send('explain', { query: { ...question } })),
+
+    /** Which rule lets somebody of this name log in, or keeps them out. */
+    explainLogin: async (name: string) =>
+      json<LoginExplanationModel>(await send('explain/login', { query: { user: name } })),
 
     /** Everything that a user may do, and what from. */
     async explainUser(name: string) {

@@ -220,6 +220,16 @@ export interface ExplanationModel {
   readonly message: string
 }
 
+/** What the rules of logins say of a name. */
+export interface LoginExplanationModel {
+  readonly user: string
+  /** Whether there is such a user already. */
+  readonly exists: boolean
+  readonly allowed: boolean
+  readonly rule: string
+  readonly message: string
+}
+
 /** Everything that a user may do, and what from. */
 export interface UserExplanationModel {
   readonly kind: 'explanation'

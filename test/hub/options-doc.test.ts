@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
+import type { AuthenticatorDriver } from 'portico/authenticator'
 import { z } from 'zod'
+import { oauthOptions } from '../../authenticators/oauth/options.ts'
 import { authenticatorSchema, hubSchema, spawnerSchema } from '../../hub/config/schema.ts'
 import { serviceSchema } from '../../hub/config/services.ts'
 import { loadConfig } from '../../hub/config.ts'
@@ -33,7 +35,7 @@ function readRow(line: string): Row {
   const cells = line
     .split(/(?<!\\)\|/)
     .slice(1, -1)
-    .map((cell) => cell.trim())
+    .map((cell) => cell.trim().replaceAll('\\|', '|'))
   const [option = '', jupyterHub = '', fallback = '', otherFallback = '', meaning = ''] = cells
   return { option: option.replaceAll('`', ''), jupyterHub, fallback, otherFallback, meaning }
 }
@@ -43,6 +45,26 @@ function defaultOf(option: z.core.$ZodType): string {
   if (!result.success) return 'required'
   if (result.data === undefined) return 'not set'
   return `\`${JSON.stringify(result.data ?? '')}\``
+}
+
+/** Options that every OAuth provider has stand in one table, but for those whose defaults differ. */
+const oauthShared = oauthOptions({
+  loginService: 'x',
+  scope: [],
+  usernameClaim: 'x',
+  authStateGroupsKey: '',
+})
+const ownDefaults = ['loginService', 'scope', 'usernameClaim', 'authStateGroupsKey']
+
+const hasSharedOptions = ({ config }: AuthenticatorDriver): boolean =>
+  Object.keys(oauthShared).every((name) => name in config.shape)
+
+const omit = (shape: z.core.$ZodShape, names: readonly string[]): z.core.$ZodShape =>
+  Object.fromEntries(Object.entries(shape).filter(([name]) => !names.includes(name)))
+
+function withoutShared({ shape }: z.ZodObject): z.ZodObject {
+  const shared = Object.keys(oauthShared).filter((name) => !ownDefaults.includes(name))
+  return z.object(omit(shape, shared))
 }
 
 const tables = readTables()
@@ -55,9 +77,10 @@ const kinds: [heading: string, schema: z.ZodObject][] = [
     `proxy: ${driver.name}`,
     driver.config,
   ]),
+  ['authenticator: every OAuth provider', z.object(omit(oauthShared, ownDefaults))],
   ...drivers.authenticators.map((driver): [string, z.ZodObject] => [
     `authenticator: ${driver.name}`,
-    driver.config,
+    hasSharedOptions(driver) ? withoutShared(driver.config) : driver.config,
   ]),
   ...drivers.spawners.map((driver): [string, z.ZodObject] => [
     `spawner: ${driver.name}`,
@@ -88,7 +111,7 @@ for (const [heading, schema] of kinds) {
       for (const { option, jupyterHub } of rows) {
         if (jupyterHub === '–' || option === 'homeDir') continue
         const name = /(\w+)(?:"\])?`/.exec(jupyterHub)?.[1] ?? ''
-        const camel = name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+        const camel = name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
         assert.equal(camel, option)
       }
     })

@@ -281,6 +281,47 @@ export const samples: readonly PageSample[] = [
     data: { ...notRunning, ...failed, exit: { ...failed.exit, wasReady: true, crashed: true } },
   },
   { view: 'logout', label: 'plain', data: visitor },
+  {
+    view: 'authenticator',
+    label: 'form',
+    data: {
+      ...visitor,
+      page: {
+        title: 'Sign up',
+        error: 'That name is taken.',
+        text: ['Somebody approves it.'],
+        form: {
+          action: '/hub/signup',
+          submit: 'Sign up',
+          hidden: { step: '2' },
+          fields: [
+            { name: 'username', label: 'Username', type: 'text', autocomplete: 'username' },
+            { name: 'password', label: 'Password', type: 'password', autocomplete: 'new-password' },
+          ],
+        },
+        links: [{ label: 'Log in', path: '/hub/login' }],
+      },
+    },
+  },
+  {
+    view: 'authenticator',
+    label: 'list',
+    data: {
+      ...ada,
+      page: {
+        title: 'Sign-ups',
+        entries: [
+          {
+            title: 'zoe',
+            detail: 'since 2026-11-22',
+            buttons: [
+              { action: '/hub/signups', submit: 'Approve', hidden: { name: 'zoe' }, fields: [] },
+            ],
+          },
+        ],
+      },
+    },
+  },
   { view: 'logout-confirm', label: 'plain', data: { ...ada, formAction: '/hub/logout' } },
   { view: 'accept-share', label: 'ready', data: offer },
   {

@@ -115,7 +115,8 @@ export async function startPortico(site: Site, ...args: readonly string[]): Prom
   const child = spawn(file, all, { cwd: site.cwd, env: environment })
   const program = new Program(child)
   site.programs.push(program)
-  const isQuickStart = !existsSync(join(site.cwd, 'portico.config.json'))
+  const isNamed = args.some((argument) => argument.startsWith('--config'))
+  const isQuickStart = !isNamed && !existsSync(join(site.cwd, 'portico.config.json'))
   const lastWords = isQuickStart ? 'config init\n' : ' runs at '
   await until(
     'Portico runs',

@@ -56,7 +56,7 @@ export async function startTestHub(options: TestHubOptions = {}): Promise<TestHu
       ...hub,
     },
     proxy: { apiUrl: `http://127.0.0.1:${api}`, checkRunningInterval: 0.5, ...proxy },
-    authenticator: { driver: 'dummy', ...authenticator },
+    authenticator: { driver: 'dummy', refusalTime: 0, ...authenticator },
     spawner: {
       ...(spawner?.driver === undefined ? { driver: 'simple', allowRoot: true } : {}),
       cmd,

@@ -74,8 +74,8 @@ describe('making users', () => {
     const picky = {
       ...dummy,
       name: 'picky',
-      async create(config: Parameters<typeof dummy.create>[0]) {
-        return Object.assign(await dummy.create(config), {
+      async create(...given: Parameters<typeof dummy.create>) {
+        return Object.assign(await dummy.create(...given), {
           async addUser(name: string) {
             if (name.startsWith('bad')) throw new Error('no such account')
           },

@@ -154,6 +154,17 @@ describe('warnings', () => {
     const [warning] = await warnings({ authenticator: { driver: 'dummy', allowAll: false } })
     assert.match(warning?.message ?? '', /no rule lets anybody in.*A2-18/)
     assert.equal(warning?.failsCheck, true)
+    const client = { clientId: 'hub', clientSecret: 'secret' }
+    const google = { driver: 'google', ...client }
+    const idp = { usernameDerivation: { usernameClaim: 'eppn' } }
+    const cilogon = { driver: 'cilogon', ...client, idps: { lab: idp } }
+    for (const closed of [google, { ...google, allowUnverifiedEmail: true }, cilogon])
+      assert.equal((await warnings({ authenticator: closed })).length, 1, JSON.stringify(closed))
+    for (const open of [
+      { ...google, allowedHostedDomains: ['example.org'] },
+      { ...cilogon, idps: { lab: { ...idp, allowAll: true } } },
+    ])
+      assert.deepEqual(await warnings({ authenticator: open }), [], JSON.stringify(open))
   })
 
   test('point out names that match nobody', async () => {

@@ -6,10 +6,17 @@ import { after, before, describe, it } from 'node:test'
 import type { AuthenticatorOptions } from '../../../hub/config.ts'
 import { authenticatorSchema } from '../../../hub/config/schema.ts'
 import { Changes } from '../../../hub/domain/changes.ts'
-import { createLogin, invalidName } from '../../../hub/domain/login.ts'
+import { createAdmission, invalidName } from '../../../hub/domain/admission.ts'
+import { createAuthStates } from '../../../hub/domain/auth-states.ts'
+import { IdentityRecords } from '../../../hub/domain/identity-records.ts'
+import { LoginAccounts } from '../../../hub/domain/login-accounts.ts'
+import { LoginGuard } from '../../../hub/domain/login-guard.ts'
+import { createLogin } from '../../../hub/domain/login.ts'
 import { createEvents } from '../../../hub/events.ts'
 import { createLog } from '../../../hub/log.ts'
 import { type Database, openDatabase } from '../../../hub/store/database.ts'
+import { groupStore } from '../../../hub/store/groups.ts'
+import { identityStore } from '../../../hub/store/identities.ts'
 import { roleStore } from '../../../hub/store/roles.ts'
 import { sessionStore } from '../../../hub/store/sessions.ts'
 import { userStore } from '../../../hub/store/users.ts'
@@ -42,16 +49,17 @@ function pipeline(
   const [users, sessions] = [userStore(database), sessionStore(database)]
   const clock = () => new Date()
   const parsed = authenticatorSchema.parse(options)
-  const login = createLogin({
+  const authenticator: Authenticator = {
+    authenticate: ({ form }) =>
+      Promise.resolve({
+        kind: 'identified',
+        identity: { userName: form['username'] ?? '', ...identity },
+      }),
+    ...more,
+  }
+  const deps = {
     metrics,
-    authenticator: {
-      authenticate: ({ form }) =>
-        Promise.resolve({
-          kind: 'identified',
-          identity: { userName: form['username'] ?? '', ...identity },
-        }),
-      ...more,
-    },
+    authenticator,
     provider: 'test',
     options: {
       ...parsed,
@@ -59,6 +67,10 @@ function pipeline(
       allowExistingUsers: parsed.allowExistingUsers ?? parsed.allowedUsers.length > 0,
     } as AuthenticatorOptions,
     users,
+    groupRows: groupStore(database),
+    roles: roleStore(database),
+    identities: identityStore(database),
+    configAdmins: parsed.adminUsers,
     sessions,
     changes: new Changes(),
     events: createEvents(),
@@ -66,7 +78,19 @@ function pipeline(
     clock,
     sessionDays: 14,
     cookieKeyId: 'key',
+    noteLogin: () => {},
     spawnerRefusal: () => Promise.resolve(null),
+  }
+  const admission = createAdmission(deps)
+  const authStates = createAuthStates({ ...deps, cipher: null })
+  const records = new IdentityRecords({ ...deps, authStates })
+  const guard = new LoginGuard({ refusalTime: 0, freeFailures: 0, throttled: () => {} })
+  const login = createLogin({
+    ...deps,
+    admission,
+    records,
+    guard,
+    accounts: new LoginAccounts(deps),
   })
   const attempt = (username: string, form: Record<string, string> = {}) =>
     login.attempt({
@@ -259,5 +283,52 @@ describe('the form under which names are unique', () => {
       const key = nameKey(name)
       if (invalidName(key, null) === null) assert.equal(nameKey(key), key, code.toString(16))
     }
+  })
+})
+
+describe('an account at a provider', () => {
+  const issuer = 'https://idp.example.org'
+  const account = (subject: string, options: object = {}) =>
+    pipeline({ allowAll: true, ...options }, { issuer, subject })
+
+  it('has one user, also when it comes twice at once', async () => {
+    const { attempt } = account('s-1')
+    const both = await Promise.all([attempt('newton'), attempt('newton')])
+    assert.deepEqual(
+      both.map((login) => login?.user.name),
+      ['newton', 'newton'],
+    )
+    assert.equal((await attempt('somebody-else'))?.user.name, 'newton')
+  })
+
+  it('gets a new name alone, when two of them come at once', async () => {
+    const both = await Promise.all([
+      account('s-2').attempt('leibniz'),
+      account('s-3').attempt('leibniz'),
+    ])
+    assert.equal(both.filter((login) => login !== null).length, 1)
+  })
+
+  it('is judged by the name of its user, not by the one it says', async () => {
+    const { attempt, users } = account('s-4')
+    await attempt('euler')
+    const said = (options: object) =>
+      account('s-4', { allowAll: false, allowExistingUsers: false, ...options })
+    assert.equal(await said({ allowedUsers: ['gauss'] }).attempt('gauss'), null)
+    assert.ok(await said({ allowedUsers: ['euler'] }).attempt('gauss'))
+    assert.equal(await said({ allowAll: true, blockedUsers: ['euler'] }).attempt('gauss'), null)
+    await said({ allowAll: true, adminUsers: ['gauss'] }).attempt('gauss')
+    assert.equal((await users.findByName('euler'))?.admin, false)
+  })
+
+  it('takes over nobody, unless linkExisting says so, and nobody who has an account there', async () => {
+    await pipeline({ allowAll: true }).attempt('bernoulli')
+    const refused = account('s-5')
+    assert.equal(await refused.attempt('bernoulli'), null)
+    assert.match(refused.lines.join(), /bernoulli exists.*linkExisting/)
+    assert.equal(await account('s-5', { linkExisting: ['jakob'] }).attempt('bernoulli'), null)
+    assert.ok(await account('s-5', { linkExisting: ['bernoulli'] }).attempt('bernoulli'))
+    assert.ok(await account('s-5').attempt('bernoulli'))
+    assert.equal(await account('s-6', { linkExisting: true }).attempt('bernoulli'), null)
   })
 })

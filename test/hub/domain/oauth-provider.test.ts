@@ -92,6 +92,7 @@ async function browserOf(user: User | null): Promise<Caller> {
     expiresAt: new Date(now.getTime() + 86_400_000),
     cookieKeyId: 'key',
     provider: 'test',
+    admin: user.admin,
   })
   const caller = await access.ofSession(made.secret)
   assert.ok(caller)

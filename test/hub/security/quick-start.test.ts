@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { quickStart } from '../../../authenticators/quick-start.ts'
+import { authenticatorContext } from '../../support/authenticator-context.ts'
 import { Browser } from '../../support/browser.ts'
 import { rawSend } from '../../support/raw-http.ts'
 import { startTestHub, type TestHub } from '../../support/start-hub.ts'
@@ -136,7 +137,10 @@ describe('a login link', () => {
     const start = performance.now()
     let passed = 0
     context.mock.method(performance, 'now', () => start + passed)
-    const authenticator = await quickStart.create({ userName: 'me' })
+    const authenticator = await quickStart.create(
+      { userName: 'me' },
+      await authenticatorContext(context),
+    )
     const redeem = (secret: string) =>
       authenticator.authenticate({
         form: { secret },

@@ -1,0 +1,201 @@
+import { createHash, randomBytes } from 'node:crypto'
+import {
+  type Authenticator,
+  type AuthenticatorContext,
+  defineAuthenticator,
+  type Identity,
+  type LoginField,
+  type LoginForm,
+  type LoginRequest,
+  nameKey,
+  type Verdict,
+} from 'portico/authenticator'
+import { HubError } from 'portico/errors'
+import { z } from 'zod'
+import { LoginDelays } from './login-delays.ts'
+import { nameRule, nativePages } from './native-pages.ts'
+import { PasswordHasher } from './password-hash.ts'
+import { totpStep } from './totp.ts'
+
+const schema = z.strictObject({
+  /** Lets strangers sign up. Without it only those with an invitation can. */
+  enableSignup: z.boolean().default(true),
+  /** Approves new users without asking anybody. A rule such as `allowAll` must let them in. */
+  openSignup: z.boolean().default(false),
+  /** Counts the approval by an admin as a rule that lets somebody in. */
+  allowApproved: z.boolean().default(true),
+  /** Characters that a password has at least. */
+  minimumPasswordLength: z.int().min(8).max(128).default(8),
+  /** Refuses passwords that everybody tries first. */
+  checkCommonPassword: z.boolean().default(true),
+  /** Wrong passwords after which logins become slow. They are never refused for good. */
+  allowedFailedLogins: z.int().min(1).default(5),
+  /** Longest time in seconds that one address then has to wait for one name. */
+  secondsBeforeNextTry: z.int().min(1).max(3_600).default(60),
+  /** Lets people add one-time codes to their password (TOTP). Needs `JUPYTERHUB_CRYPT_KEY`. */
+  enableTotp: z.boolean().default(false),
+  /** Cost of a password check: one more doubles its time and memory (2^15: 32 MiB). Less is for tests. */
+  scryptCost: z.int().min(12).max(18).default(15),
+  /** Sign-ups that may wait for approval. */
+  maxPending: z.int().min(1).default(100),
+})
+export type NativeOptions = z.output<typeof schema>
+
+/** What login and pages share. */
+export interface NativeParts {
+  readonly options: NativeOptions
+  readonly context: AuthenticatorContext
+  readonly hasher: PasswordHasher
+  readonly delays: LoginDelays
+  /** The same for sign-ups, where a whole class may come from one address. */
+  readonly signupDelays: LoginDelays
+  readonly invitations: Invitations
+}
+
+/**
+ * Passwords of the hub's own: people sign up, an admin approves, and nobody needs an account
+ * anywhere else. JupyterHub: NativeAuthenticator, of which it keeps the option names. A first admin
+ * signs up with the link that `portico login-link` prints.
+ */
+export const native = defineAuthenticator({
+  name: 'native',
+  config: schema,
+  create(options, context) {
+    if (options.enableTotp && !context.passwords.keepsSecrets)
+      throw new HubError(
+        'invalid_request',
+        "authenticator.enableTotp needs JUPYTERHUB_CRYPT_KEY: take the output of 'openssl rand -hex 32'",
+      )
+    const clock = (): number => performance.now()
+    const longest = options.secondsBeforeNextTry * 1_000
+    return new NativeAuthenticator({
+      options,
+      context,
+      hasher: new PasswordHasher(options.scryptCost),
+      delays: new LoginDelays({ free: options.allowedFailedLogins, longest, clock }),
+      signupDelays: new LoginDelays({ free: 40, longest: Math.min(longest, 10_000), clock }),
+      invitations: new Invitations(),
+    })
+  },
+})
+
+class NativeAuthenticator implements Authenticator {
+  readonly loginForm: LoginForm
+  readonly routes: NonNullable<Authenticator['routes']>
+  readonly #parts: NativeParts
+
+  constructor(parts: NativeParts) {
+    this.#parts = parts
+    this.routes = nativePages(parts)
+    this.loginForm = loginForm(parts.options)
+  }
+
+  async authenticate({ form, peerAddress, signal }: LoginRequest): Promise<Verdict> {
+    const { delays } = this.#parts
+    const name = nameKey((form['username'] ?? '').trim())
+    if (!nameRule.test(name)) return { kind: 'denied', reason: 'no such name can sign up' }
+    delays.check(name, peerAddress)
+    await delays.slow(name, signal)
+    const problem = await this.#problemWith(name, form)
+    if (problem === null) {
+      delays.succeeded(name, peerAddress)
+      return { kind: 'identified', identity: this.#identityOf(name) }
+    }
+    delays.failed(name, peerAddress)
+    return { kind: 'denied', reason: problem }
+  }
+
+  /** Null when the password is gone or not approved any more. */
+  async refresh(identity: Identity): Promise<Identity | null> {
+    const found = await this.#parts.context.passwords.find(identity.userName)
+    return found?.approved ? identity : null
+  }
+
+  async allowedBy(userName: string): Promise<string | null> {
+    const found = await this.#parts.context.passwords.find(userName)
+    return found?.approved ? (this.#identityOf(userName).allowedBy ?? null) : null
+  }
+
+  issueLink(): { readonly path: string; readonly expiresAt: Date } {
+    const { code, expiresAt } = this.#parts.invitations.issue()
+    return { path: `/signup#${code}`, expiresAt }
+  }
+
+  /** Why this person is not let in, or null. The hash is computed for everybody. */
+  async #problemWith(name: string, form: LoginRequest['form']): Promise<string | null> {
+    const { context, hasher } = this.#parts
+    const { passwords } = context
+    const password = form['password'] ?? ''
+    const found = await passwords.find(name)
+    const isRight = await hasher.matches(password, found?.passwordHash ?? null)
+    if (!found) return 'nobody of this name has a password here'
+    if (!isRight) return 'wrong password'
+    if (!found.approved) return 'the sign-up has not been approved'
+    if (found.totpSecret) {
+      const step = totpStep(found.totpSecret, form['otp'] ?? '', new Date())
+      if (step === null) return 'wrong one-time code'
+      if (!(await passwords.takeTotpStep(name, step))) return 'the one-time code was used before'
+    }
+    if (hasher.isOutdated(found.passwordHash))
+      await passwords.setPassword(name, await hasher.hash(password))
+    return null
+  }
+
+  #identityOf(userName: string): Identity {
+    const { allowApproved, openSignup } = this.#parts.options
+    return {
+      userName,
+      ...(allowApproved && !openSignup ? { allowedBy: 'authenticator.allowApproved' } : {}),
+    }
+  }
+}
+
+function loginForm({ enableSignup, enableTotp }: NativeOptions): LoginForm {
+  const fields: LoginField[] = [
+    { name: 'username', label: 'Username', type: 'text', autocomplete: 'username' },
+    { name: 'password', label: 'Password', type: 'password', autocomplete: 'current-password' },
+  ]
+  if (enableTotp)
+    fields.push({
+      name: 'otp',
+      label: 'One-time code, if you have set one up',
+      type: 'text',
+      autocomplete: 'one-time-code',
+      required: false,
+    })
+  return {
+    title: 'Log in',
+    help: '',
+    fields,
+    failure: 'Invalid username or password, or the sign-up has not been approved yet',
+    ...(enableSignup ? { links: [{ label: 'Sign up', path: '/signup' }] } : {}),
+  }
+}
+
+/** Codes with which somebody signs up approved: 256 bits, ten minutes, one use. */
+class Invitations {
+  readonly #open = new Map<string, number>()
+  readonly #lifetime = 10 * 60_000
+
+  issue(): { readonly code: string; readonly expiresAt: Date } {
+    const [oldest] = this.#open.keys()
+    if (this.#open.size >= 20 && oldest !== undefined) this.#open.delete(oldest)
+    const code = randomBytes(32).toString('base64url')
+    this.#open.set(digest(code), performance.now() + this.#lifetime)
+    return { code, expiresAt: new Date(Date.now() + this.#lifetime) }
+  }
+
+  /** Whether it is good; it is not used up by asking. */
+  isOpen(code: string): boolean {
+    return (this.#open.get(digest(code)) ?? 0) > performance.now()
+  }
+
+  /** Whether it was good; afterwards it is not. */
+  redeem(code: string): boolean {
+    const isOpen = this.isOpen(code)
+    this.#open.delete(digest(code))
+    return isOpen
+  }
+}
+
+const digest = (code: string): string => createHash('sha256').update(code.trim()).digest('hex')

@@ -1,0 +1,52 @@
+import { HubError } from '../../packages/core/errors.ts'
+import type { Json } from '../../packages/core/spawner.ts'
+import type { Log } from '../log.ts'
+import type { Cipher } from '../store/fernet.ts'
+import type { User, UserStore } from '../store/users.ts'
+
+/** What the authenticator knows of people and wants kept, such as tokens of a provider; encrypted at rest. */
+export interface AuthStates {
+  /** Null when there is none, or none that can be read: `authenticator.enableAuthState`. */
+  of(user: Pick<User, 'id' | 'name'>): Promise<Json | null>
+  /** @throws {HubError} `invalid_request` when this hub keeps none. */
+  set(user: Pick<User, 'id'>, state: Json | null): Promise<void>
+  /** The form in which it is stored; null when this hub keeps none. */
+  seal(state: Json | null | undefined): Buffer | null
+}
+
+export interface AuthStatesDeps {
+  readonly users: UserStore
+  /** Null: nothing is kept. */
+  readonly cipher: Cipher | null
+  readonly log: Log
+}
+
+export function createAuthStates({ users, cipher, log }: AuthStatesDeps): AuthStates {
+  const seal = (state: Json | null | undefined): Buffer | null =>
+    state === undefined || state === null || !cipher
+      ? null
+      : cipher.encrypt(Buffer.from(JSON.stringify(state)))
+  return {
+    seal,
+
+    async of({ id, name }) {
+      const stored = (cipher && (await users.loginOf(id))?.encryptedAuthState) ?? null
+      if (!stored) return null
+      const clear = cipher?.decrypt(stored)
+      if (clear) return JSON.parse(clear.toString()) as Json
+      log.warn(
+        `the auth state of ${name} cannot be read: no key in JUPYTERHUB_CRYPT_KEY fits; it counts as none`,
+      )
+      return null
+    },
+
+    async set({ id }, state) {
+      if (!cipher)
+        throw new HubError(
+          'invalid_request',
+          "auth_state cannot be stored: set 'authenticator.enableAuthState: true', and a key in JUPYTERHUB_CRYPT_KEY",
+        )
+      await users.setLogin(id, { encryptedAuthState: seal(state) })
+    },
+  }
+}

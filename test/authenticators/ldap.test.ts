@@ -1,0 +1,316 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { Verdict } from 'portico/authenticator'
+import { HubError } from 'portico/errors'
+import { ldap } from '../../authenticators/ldap.ts'
+import { authenticatorContract, loginRequest } from '../contracts/authenticator.ts'
+import { testAuthority } from '../support/certificates.ts'
+import { temporaryFolder } from '../support/folder.ts'
+import { lightContext } from '../support/light-context.ts'
+import {
+  base,
+  groupDn,
+  groups,
+  people,
+  searcher,
+  secret,
+  type Slapd,
+  slapdMissing,
+  startSlapd,
+} from '../support/slapd.ts'
+import { startRelay } from '../support/tcp-relay.ts'
+
+const template = { bindDnTemplate: `uid={username},${people}` }
+const search = {
+  lookupDn: true,
+  lookupDnSearchUser: searcher.dn,
+  lookupDnSearchPassword: searcher.password,
+  userSearchBase: people,
+  userAttribute: 'uid',
+}
+
+type Options = Readonly<Record<string, unknown>>
+
+async function directory(slapd: Slapd, options: Options, manageGroups = false) {
+  const { context, lines } = lightContext(manageGroups)
+  const given = { serverAddress: slapd.address, tlsCaFile: slapd.ca, ...options }
+  const authenticator = await ldap.create(ldap.config.parse(given), context)
+  const logIn = (
+    username: string,
+    password = secret,
+    signal = AbortSignal.timeout(60_000),
+  ): Promise<Verdict> =>
+    authenticator.authenticate(loginRequest({ form: { username, password }, signal }))
+  return { logIn, lines }
+}
+
+const nameOf = (verdict: Verdict): string | null =>
+  verdict.kind === 'identified' ? verdict.identity.userName : null
+
+const isUnavailable = (error: unknown): boolean =>
+  error instanceof HubError && error.code === 'unavailable'
+
+if (!slapdMissing)
+  authenticatorContract('ldap', async (t) => {
+    const slapd = await startSlapd(t)
+    return {
+      driver: ldap,
+      options: { serverAddress: slapd.address, tlsCaFile: slapd.ca, ...template },
+      right: () => ({ userName: 'ada', form: { username: 'ada', password: secret } }),
+      wrong: () => ({ form: { username: 'ada', password: 'not the password' } }),
+    }
+  })
+
+describe('ldap', { skip: slapdMissing }, () => {
+  it('checks passwords by template and by search, over StartTLS and ldaps', async (t) => {
+    const slapd = await startSlapd(t)
+    const secure = { tlsStrategy: 'on_connect', serverAddress: slapd.secureAddress }
+    for (const options of [
+      template,
+      search,
+      { ...template, ...secure },
+      { ...search, ...secure },
+    ]) {
+      const { logIn } = await directory(slapd, options)
+      assert.equal(nameOf(await logIn('ada')), 'ada')
+      assert.equal(nameOf(await logIn('ADA')), 'ada')
+      assert.equal(nameOf(await logIn('Mixed.Case')), 'mixed.case')
+      for (const [name, password] of [
+        ['ada', 'wrong'],
+        ['ada', ''],
+        ['ada', '   '],
+        ['ada', `${secret}\0`],
+        ['nobody', secret],
+      ] as const)
+        assert.equal(nameOf(await logIn(name, password)), null, `${name} ${password}`)
+    }
+  })
+
+  it('takes every name for itself, whatever it holds', async (t) => {
+    const slapd = await startSlapd(t)
+    const any = { validUsernameRegex: '.*' }
+    for (const options of [template, search]) {
+      const { logIn } = await directory(slapd, { ...options, ...any })
+      assert.equal(nameOf(await logIn('star*(x)\\y')), 'star*(x)\\y')
+      assert.equal(nameOf(await logIn('zoë', 'pässwörd-日本-€')), 'zoë')
+      assert.equal(nameOf(await logIn('zoe\u0308', 'pässwörd-日本-€')), 'zoë')
+      for (const name of [
+        '*',
+        'a*',
+        'ada)(uid=*',
+        '*)(|(uid=*',
+        `ada,${people}`,
+        'x,ou=others',
+        'ada+cn=x',
+        'ada\0',
+        'ada\0)(uid=*',
+        ' ada',
+        'ada ',
+        'a  da',
+        '\\61da',
+        '#616461',
+        '{username}',
+        '',
+      ])
+        assert.equal(nameOf(await logIn(name)), null, JSON.stringify(name))
+    }
+    const { logIn } = await directory(slapd, { ...template, ...any })
+    assert.equal(nameOf(await logIn(' #odd, name=+"<>; ')), ' #odd, name=+"<>; ')
+  })
+
+  it('lets nobody in who is found twice', async (t) => {
+    const slapd = await startSlapd(t)
+    const { logIn } = await directory(slapd, { ...search, userSearchBase: base })
+    assert.equal(nameOf(await logIn('ada')), 'ada')
+    assert.equal(nameOf(await logIn('twin')), null)
+  })
+
+  it('calls people as another attribute says, and keeps to a search filter', async (t) => {
+    const slapd = await startSlapd(t)
+    const byMail = await directory(slapd, {
+      ...search,
+      userAttribute: 'mail',
+      validUsernameRegex: '[a-z@.]+',
+      lookupDnUserDnAttribute: 'uid',
+      useLookupDnUsername: true,
+      ...template,
+    })
+    assert.equal(nameOf(await byMail.logIn('grace@example.org')), 'grace')
+    const filtered = await directory(slapd, {
+      ...search,
+      searchFilter: '(&({userattr}={username})(cn=*Lovelace))',
+      attributes: ['mail'],
+    })
+    const verdict = await filtered.logIn('ada')
+    assert.ok(verdict.kind === 'identified')
+    assert.deepEqual(verdict.identity.authState, {
+      ldap_groups: [],
+      user_attributes: { mail: ['ada@example.org'] },
+    })
+    assert.equal(nameOf(await filtered.logIn('grace')), null)
+  })
+
+  it('says which groups allow, which make admins, and which there are', async (t) => {
+    const slapd = await startSlapd(t)
+    const options = {
+      ...search,
+      allowedGroups: [groupDn('staff'), groupDn('posix'), groupDn('odd, group')],
+      adminGroups: [groupDn('admins')],
+      groupSearchBase: groups,
+      authStateAttributes: ['cn'],
+      userInfoAttributes: { name: 'cn' },
+    }
+    const { logIn } = await directory(slapd, options, true)
+    const identity = async (name: string) => {
+      const verdict = await logIn(name)
+      assert.ok(verdict.kind === 'identified')
+      return verdict.identity
+    }
+    const ada = await identity('ada')
+    assert.match(ada.allowedBy ?? '', /allowedGroups \(.*staff/)
+    assert.equal(ada.admin, true)
+    assert.deepEqual(ada.groups?.toSorted(), ['admins', 'staff'])
+    assert.deepEqual(ada.userInfo, { name: 'Ada Lovelace' })
+    const grace = await identity('grace')
+    assert.equal(grace.admin, false)
+    assert.deepEqual(grace.groups?.toSorted(), ['odd, group', 'posix'])
+    assert.equal((await identity('mixed.case')).allowedBy, undefined)
+  })
+
+  it('tells nobody a password who cannot prove to be the server', async (t) => {
+    const slapd = await startSlapd(t)
+    const stranger = testAuthority(temporaryFolder(t), 'stranger')
+    const secure = { tlsStrategy: 'on_connect', serverAddress: slapd.secureAddress }
+    const securePort = Number(slapd.secureAddress.split(':')[1])
+    // Its certificate is for 127.0.0.1 and localhost.
+    const elsewhere = await startRelay(t, slapd.port, { host: '127.0.0.2' })
+    const secureElsewhere = await startRelay(t, securePort, { host: '127.0.0.2' })
+    for (const options of [
+      { tlsCaFile: stranger.ca },
+      { tlsCaFile: stranger.ca, ...secure },
+      { serverAddress: `127.0.0.2:${elsewhere.port}` },
+      { serverAddress: `127.0.0.2:${secureElsewhere.port}`, tlsStrategy: 'on_connect' },
+    ]) {
+      const { logIn } = await directory(slapd, { ...template, ...options })
+      await assert.rejects(logIn('ada'), isUnavailable)
+    }
+    const trusting = { serverAddress: `127.0.0.2:${elsewhere.port}`, validateServerCert: false }
+    const { logIn } = await directory(slapd, { ...template, ...trusting })
+    assert.equal(nameOf(await logIn('ada')), 'ada')
+  })
+
+  it('sends no password in clear when the server dies between two logins or within one', async (t) => {
+    const slapd = await startSlapd(t)
+    const relay = await startRelay(t, slapd.port)
+    const options = { ...search, serverAddress: `127.0.0.1:${relay.port}`, connectTimeout: 2 }
+    const { logIn } = await directory(slapd, options)
+    assert.equal(nameOf(await logIn('ada')), 'ada')
+    await slapd.kill()
+    await assert.rejects(logIn('ada'), isUnavailable)
+    await assert.rejects(logIn('ada'), isUnavailable)
+    await slapd.start()
+    assert.equal(nameOf(await logIn('ada')), 'ada')
+    for (let round = 0; round < 20; round += 1) {
+      const cut = setTimeout(() => relay.cut(), round * 2)
+      await logIn('ada').catch(() => null)
+      clearTimeout(cut)
+    }
+    const wire = relay.sent()
+    assert.ok(wire.length > 1000 && relay.connections() >= 10)
+    for (const password of [secret, searcher.password])
+      assert.equal(wire.includes(password), false, 'a password went over the wire in clear')
+    assert.equal(wire.includes('uid=ada'), false)
+  })
+
+  it('believes nothing that was said before TLS began', async (t) => {
+    const slapd = await startSlapd(t)
+    // Whoever sits in between appends the beginning of a message, to be completed by encrypted bytes.
+    const injected = Buffer.from([0x30, 0x20, 0x02, 0x01, 0x02, 0x61, 0x1b, 0x0a, 0x01, 0x00])
+    const relay = await startRelay(t, slapd.port, {
+      rewrite: (bytes) => (bytes[0] === 0x30 ? Buffer.concat([bytes, injected]) : bytes),
+    })
+    const { logIn } = await directory(slapd, {
+      ...template,
+      serverAddress: `127.0.0.1:${relay.port}`,
+    })
+    await assert.rejects(logIn('ada', 'wrong'), isUnavailable)
+    const refusing = await startRelay(t, slapd.port, {
+      rewrite: (bytes) =>
+        bytes[0] === 0x30
+          ? Buffer.from([0x30, 12, 2, 1, 1, 0x78, 7, 10, 1, 52, 4, 0, 4, 0])
+          : bytes,
+    })
+    const other = await directory(slapd, {
+      ...template,
+      serverAddress: `127.0.0.1:${refusing.port}`,
+    })
+    await assert.rejects(other.logIn('ada'), isUnavailable)
+    assert.equal(refusing.sent().includes(secret), false)
+  })
+
+  it('asks the next server when one is down, silent or dies half-way', async (t) => {
+    const slapd = await startSlapd(t)
+    const silent = await startRelay(t, null)
+    const dying = await startRelay(t, slapd.port, { rewrite: (bytes) => (dying.cut(), bytes) })
+    const { logIn, lines } = await directory(slapd, {
+      ...template,
+      serverAddress: [
+        '127.0.0.1:1',
+        `127.0.0.1:${silent.port}`,
+        `127.0.0.1:${dying.port}`,
+        slapd.address,
+      ],
+      connectTimeout: 0.3,
+    })
+    assert.equal(nameOf(await logIn('ada')), 'ada')
+    assert.equal(lines.length, 3, lines.join('\n'))
+    assert.equal(nameOf(await logIn('ada', 'wrong')), null)
+    assert.equal(lines.length, 3, 'a server that has just failed is asked last')
+    assert.equal(silent.connections(), 1)
+  })
+
+  it('gives up in time when a server stops answering, and when the browser has gone', async (t) => {
+    const slapd = await startSlapd(t)
+    let isMute = false
+    const mute = await startRelay(t, slapd.port, {
+      rewrite: (bytes) => (isMute && bytes[0] === 0x17 ? Buffer.alloc(0) : bytes),
+    })
+    const { logIn } = await directory(slapd, {
+      ...search,
+      serverAddress: `127.0.0.1:${mute.port}`,
+      operationTimeout: 0.5,
+    })
+    assert.equal(nameOf(await logIn('ada')), 'ada')
+    isMute = true
+    await assert.rejects(logIn('ada'), isUnavailable)
+    const silent = await startRelay(t, null)
+    const patient = await directory(slapd, {
+      ...template,
+      serverAddress: `127.0.0.1:${silent.port}`,
+      connectTimeout: 25,
+    })
+    const begun = performance.now()
+    await assert.rejects(patient.logIn('ada', secret, AbortSignal.timeout(200)))
+    assert.ok(performance.now() - begun < 20_000)
+  })
+
+  it('refuses options that would be unsafe or can never work', () => {
+    const isGood = (options: Options): boolean => ldap.config.safeParse(options).success
+    const good = { serverAddress: 'ldap.example.org', ...template }
+    assert.ok(isGood(good))
+    assert.ok(isGood({ ...good, serverAddress: 'localhost', tlsStrategy: 'insecure' }))
+    for (const bad of [
+      { ...good, tlsStrategy: 'insecure' },
+      { ...good, serverAddress: ['localhost', '192.0.2.1'], tlsStrategy: 'insecure' },
+      { ...good, serverAddress: [] },
+      { ...good, serverAddress: 'ldaps://ldap.example.org' },
+      { ...good, bindDnTemplate: '{username}' },
+      { ...good, bindDnTemplate: 'uid=ada,dc=example,dc=org' },
+      { serverAddress: 'ldap.example.org' },
+      { ...good, lookupDn: true },
+      { ...good, ...search, lookupDnSearchPassword: undefined },
+      { ...good, validUsernameRegex: '(' },
+    ])
+      assert.ok(!isGood(bad), JSON.stringify(bad))
+  })
+})
