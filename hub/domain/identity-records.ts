@@ -32,18 +32,22 @@ export class IdentityRecords {
     this.#deps = deps
   }
 
-  /** The identity as it was at the last login or refresh, under the name that the authenticator knows. */
-  async of(user: User): Promise<Identity> {
+  /**
+   * The identity as it was at the last login or refresh, under the name that the authenticator knows;
+   * null for somebody who never logged in, such as a user that an admin has made for a program.
+   */
+  async of(user: User): Promise<Identity | null> {
     const { users, identities, authStates, options, provider } = this.#deps
+    const login = await users.loginOf(user.id)
+    if (!login || login.allowedBy === null) return null
     const accounts = await identities.ofUser(user.id)
     const account = accounts.find((each) => each.provider === provider)
-    const login = await users.loginOf(user.id)
     const authState = await authStates.of(user)
     const original = Object.entries(options.usernameMap).find(([, to]) => to === user.name)?.[0]
     return {
       userName: original ?? user.name,
       ...(account ? { issuer: account.issuer, subject: account.subject } : {}),
-      ...(login?.allowedBy ? { allowedBy: login.allowedBy } : {}),
+      ...(login.allowedBy === '' ? {} : { allowedBy: login.allowedBy }),
       ...(authState === null ? {} : { authState }),
     }
   }
@@ -74,7 +78,7 @@ export class IdentityRecords {
     if (options.manageGroups && identity.groups) await this.#setGroups(user, identity.groups)
     if (roles) await this.#setRoles(user, roles)
     await users.setLogin(user.id, {
-      allowedBy: identity.allowedBy ?? null,
+      allowedBy: identity.allowedBy ?? '',
       ...(authState === undefined ? {} : { encryptedAuthState: authStates.seal(authState) }),
     })
     changes.touchRights(user.id)

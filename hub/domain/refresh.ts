@@ -90,6 +90,10 @@ class CachedRefresher implements Refresher {
   async #ask(user: User): Promise<boolean> {
     const { authenticator, records, log } = this.#deps
     const given = await records.of(user)
+    if (!given) {
+      this.#remember(user, true)
+      return true
+    }
     try {
       const asked = authenticator.refresh?.(given) ?? Promise.resolve(given)
       return await this.#judge(user, given, await within(patience, asked, 'the authenticator'))

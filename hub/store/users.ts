@@ -41,7 +41,7 @@ export interface NewUser {
 /** What the last login has left. */
 export interface StoredLogin {
   readonly encryptedAuthState: Buffer | null
-  /** The authenticator's own rule that let the user in. */
+  /** The authenticator's own rule that let the user in; empty for rules of the hub, null for who never came in. */
   readonly allowedBy: string | null
 }
 

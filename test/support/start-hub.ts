@@ -40,6 +40,8 @@ export interface TestHubOptions {
   /** The server's command; default: the tiny no-op server. */
   readonly cmd?: readonly [string, ...string[]]
   readonly quickStart?: boolean
+  /** Variables that hold secrets, such as `JUPYTERHUB_CRYPT_KEY`. */
+  readonly secrets?: Readonly<Record<string, string>>
 }
 
 /** A real hub with a real proxy on free ports, in this process, with a data directory of its own. */
@@ -65,17 +67,22 @@ export async function startTestHub(options: TestHubOptions = {}): Promise<TestHu
     },
     ...(services ? { services } : {}),
   }
-  return run(input, dataDir, options.quickStart ?? false)
+  return run(input, dataDir, options)
 }
 
-async function run(input: ConfigInput, dataDir: string, quickStart: boolean): Promise<TestHub> {
+async function run(
+  input: ConfigInput,
+  dataDir: string,
+  options: Pick<TestHubOptions, 'quickStart' | 'secrets'>,
+): Promise<TestHub> {
+  const { quickStart = false, secrets = {} } = options
   const loaded = await loadConfig(input, drivers, { source: 'test', folder: dataDir })
   if ('problems' in loaded) throw new Error(loaded.problems.map(describeProblem).join('\n'))
   const logLines: string[] = []
   const path = process.env['PATH'] ?? ''
   const hub = await startHub({
     config: loaded.config,
-    secrets: loadSecrets({ dataDir, env: {}, services: loaded.config.services }),
+    secrets: loadSecrets({ dataDir, env: secrets, services: loaded.config.services }),
     dataDir,
     env: { PATH: path },
     quickStart,
@@ -98,7 +105,7 @@ async function run(input: ConfigInput, dataDir: string, quickStart: boolean): Pr
       await hub.stop({ servers: false, proxy: false })
       isDone = true
       const authenticator = { ...input.authenticator, ...change }
-      return run({ ...input, authenticator, services }, dataDir, quickStart)
+      return run({ ...input, authenticator, services }, dataDir, options)
     },
     async [Symbol.asyncDispose]() {
       if (isDone) return
