@@ -262,7 +262,7 @@ async function logOut(deps: LoginPagesDeps, req: Request, res: Response): Promis
   const { logoutUrl } = authenticator
   const elsewhere = typeof logoutUrl === 'function' ? await logoutUrl(authState) : logoutUrl
   if (elsewhere !== undefined) return res.redirect(elsewhere)
-  if (options.autoLogin) return pages.show(req, res, 'logged-out', {})
+  if (options.autoLogin) return pages.show(req, res, 'logout', { autoLogin: true })
   res.redirect(`${pages.urls.hubPrefix}login`)
 }
 

@@ -281,6 +281,7 @@ export const samples: readonly PageSample[] = [
     data: { ...notRunning, ...failed, exit: { ...failed.exit, wasReady: true, crashed: true } },
   },
   { view: 'logout', label: 'plain', data: visitor },
+  { view: 'logout', label: 'automatic', data: { ...visitor, autoLogin: true } },
   {
     view: 'authenticator',
     label: 'form',
