@@ -126,12 +126,14 @@ function pathParameters(path: string): readonly Node[] {
 }
 
 function queryParameters(query: z.ZodObject | undefined): readonly Node[] {
-  return Object.entries(query?.shape ?? {}).map(([name, schema]) => {
+  if (!query) return []
+  const { required: needed = [] } = schemaOf(query) as { required?: readonly string[] }
+  return Object.entries(query.shape).map(([name, schema]) => {
     const { description, ...shape } = schemaOf(schema as z.ZodType) as { description?: string }
     return {
       name,
       in: 'query',
-      required: false,
+      required: needed.includes(name),
       ...(description ? { description } : {}),
       schema: shape,
     }

@@ -45,6 +45,7 @@ const walk: readonly Step[] = [
   step('GET /users/ada?explain', 200),
   step('GET /explain?user=ada&scope=read:users&target=user=ada', 200),
   step('GET /explain?user=ada&scope=read:hub', 200),
+  step('GET /explain/login?user=ada', 200),
   step('PUT /users/ada/servers/lab', 201, { display_name: 'Lab', user_options: { a: [1] } }),
   step('PUT /users/ada/server', 409),
   step('PUT /users/ada/servers/', 409),
@@ -233,6 +234,15 @@ describe("the API's document", () => {
     }
     for (const [, reference = ''] of JSON.stringify(document).matchAll(/"\$ref":"([^"]*)"/g))
       assert.ok(resolved(document, reference), `${reference} is nowhere`)
+  })
+
+  it('says which parts of a query must be there', () => {
+    const needed = (path: string) =>
+      document.paths[path]?.['get']?.parameters
+        .filter(({ required }) => required)
+        .map(({ name }) => name)
+    assert.deepEqual(needed('/explain'), ['scope'])
+    assert.deepEqual(needed('/users'), [])
   })
 
   it('describes what every call answers', { timeout: 180_000 }, async () => {

@@ -323,10 +323,10 @@ describe("JupyterHub's tests of its API", () => {
     assert.equal(url.pathname, '/@/space%20word/hub/api/users')
     assert.equal(url.searchParams.get('_xsrf'), 'kept')
     assert.equal(url.searchParams.get('name_filter'), 'e')
-    const seen = first.items?.map(({ name }) => name) ?? []
+    const seen = first.items?.map(({ name }) => String(name)) ?? []
     for (let at_: string | undefined = next.url; at_ !== undefined;) {
       const more = await page(new URL(at_).search)
-      seen.push(...(more.items?.map(({ name }) => name) ?? []))
+      seen.push(...(more.items?.map(({ name }) => String(name)) ?? []))
       at_ = (more._pagination as { next: { url: string } | null }).next?.url
     }
     assert.equal(seen.length, Number((first._pagination as { total: number }).total))

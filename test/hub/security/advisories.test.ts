@@ -263,7 +263,10 @@ describe('what JupyterHub had to repair', () => {
           body: JSON.stringify(body),
           headers: { Authorization: `token ${token}` },
         })
-        assert.ok(page.status === 403 || page.status === 404, `${scopes} ${path}: ${page.text}`)
+        assert.ok(
+          page.status === 403 || page.status === 404,
+          `${scopes.join()} ${path}: ${page.text}`,
+        )
       }
     }
     const seen = await root.api('GET', '/hub/api/groups')
