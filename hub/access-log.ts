@@ -31,7 +31,7 @@ function levelOf(status: number, req: IncomingMessage, ms: number) {
 }
 
 /** The path as logs and messages may show it: no query, and no token that old clients put into paths. */
-export function loggedPath(req: IncomingMessage): string {
+function loggedPath(req: IncomingMessage): string {
   const url = urlOf(req)
   const end = url.indexOf('?')
   const path = end < 0 ? url : url.slice(0, end)

@@ -51,6 +51,7 @@ import { oauthConsentPages } from './pages/oauth-consent.ts'
 import { createPages } from './pages/page.ts'
 import type { Render } from './pages/render.ts'
 import { serverPages } from './pages/servers.ts'
+import { tokenPage } from './pages/tokens.ts'
 import { userServerPages } from './pages/user-servers.ts'
 import { contextOf, type Requests } from './request.ts'
 import { pageHeaders } from './response-headers.ts'
@@ -157,6 +158,7 @@ function createPageApp(parts: AppParts, deps: PageAppDeps): Express {
     strictRouters(
       loginPages({ ...parts, pages, cookies: requests.cookies }),
       homePage({ ...parts, pages }),
+      tokenPage({ ...parts, pages }),
       serverPages({ ...parts, pages }),
       acceptSharePage({ ...parts, pages }),
       apiDocsPage(pages, endpoints),
@@ -165,18 +167,32 @@ function createPageApp(parts: AppParts, deps: PageAppDeps): Express {
   app.get('/hub', (_req, res) => res.redirect(301, urls.hubPrefix))
   app.get('/hub/', async (req, res) => {
     const caller = await pages.loggedIn(req, res)
-    if (caller) res.redirect(`${urls.hubPrefix}login`)
+    if (caller) res.redirect(`${urls.hubPrefix}login${searchOf(req.originalUrl)}`)
   })
   app.post('/hub/security/csp-report', (_req, res) => {
     parts.metrics.cspReported()
     res.status(204).end()
   })
   app.use('/hub', notFound(pages))
+  app.use(missingSlashes(urls))
   app.get('/{*path}', (req, res) => {
     res.redirect(`${urls.hubPrefix}${req.originalUrl.slice(urls.baseUrl.length)}`)
   })
   app.use(notFound(pages), pageErrors(pages, log))
   return app
+}
+
+/** Servers and services live below their prefix; who leaves out its slash is told the right address. */
+function missingSlashes(urls: HubUrls): Router {
+  const queryOf = (req: Request) => req.originalUrl.slice(pathOf(req.originalUrl).length)
+  const router = strictRouter()
+  router.get('/user/:name', (req, res) => {
+    res.redirect(301, `${urls.serverPrefix(req.params.name, '')}${queryOf(req)}`)
+  })
+  router.get('/services/:name', (req, res) => {
+    res.redirect(301, `${urls.servicePrefix(req.params.name)}${queryOf(req)}`)
+  })
+  return router
 }
 
 interface PageAppDeps {
@@ -219,6 +235,9 @@ function pathOf(url: string): string {
   const end = url.indexOf('?')
   return end < 0 ? url : url.slice(0, end)
 }
+
+/** The query with its question mark; empty where there is none. */
+const searchOf = (url: string): string => url.slice(pathOf(url).length)
 
 /** The authorize endpoint lies under the API's path but is a page. */
 function consent(

@@ -1,8 +1,15 @@
 import type { IncomingMessage } from 'node:http'
-import type { z } from 'zod'
+import { z } from 'zod'
 import { HubError } from '../../packages/core/errors.ts'
+import type { Json } from '../../packages/core/spawner.ts'
 import type { RequestContext } from '../request.ts'
 import type { Endpoint } from './endpoint.ts'
+
+/**
+ * An object of a body whose values may be anything: they are JSON already, and a schema that looked
+ * at each of them would run out of stack on what is nested deeply.
+ */
+export const jsonObject = z.record(z.string(), z.custom<Json>())
 
 /** Query and body of a request as the endpoint wants them. @throws {HubError} 400 or 413. */
 export async function readInput(
@@ -74,7 +81,7 @@ function tooLarge(limit: number): HubError {
 const deepest = 3000
 
 /** The JSON value, or null when the body is empty. @throws {HubError} `invalid_request`. */
-export function parseJson(text: string): unknown {
+function parseJson(text: string): unknown {
   if (text.trim() === '') return null
   if (depthOf(text) > deepest)
     throw new HubError('invalid_request', `the body is nested more than ${deepest} levels deep`)

@@ -22,7 +22,7 @@ export function explainError(
   const known = asHubError(error)
   if (known) {
     const { message, retryAfter } = known
-    return { status: statusOf[known.code], message, retryAfter }
+    return { status: statusOf[known.code], message: shortened(message), retryAfter }
   }
   const { id, method, path } = request
   log.error(`request ${id} failed: ${describeError(error)}`, {
@@ -32,6 +32,13 @@ export function explainError(
   })
   return { status: 500, message: `Internal Server Error (request ${id})` }
 }
+
+/** Messages quote what was sent, which may be anything. */
+function shortened(message: string): string {
+  return message.length > longest ? `${message.slice(0, longest)} …` : message
+}
+
+const longest = 2000
 
 function asHubError(error: unknown): HubError | null {
   if (error instanceof HubError) return error

@@ -139,6 +139,29 @@ async function mayAskOf(deps: ExplainApiDeps, caller: Caller, owner: Owner): Pro
   await requireScope(deps.access, caller, ['admin:services'], { kind: 'service', service })
 }
 
+/** The shape of such an explanation. */
+export const explanationSchema = z.object({
+  kind: z.literal('explanation'),
+  name: z.string(),
+  grants: z.array(
+    z.object({
+      kind: z.enum(['role', 'share']),
+      name: z.string(),
+      group: z.string().nullable(),
+      scopes: z.array(z.string()),
+    }),
+  ),
+  scopes: z.record(z.string(), z.array(reason)),
+  tokens: z.array(
+    z.object({
+      id: z.string(),
+      note: z.string().nullable(),
+      requested: z.array(z.string()),
+      scopes: z.array(z.string()),
+    }),
+  ),
+})
+
 /** `GET /users/NAME?explain`: everything that the user may do, and what from; tokens for who may read them. */
 export async function explained(
   deps: ExplainApiDeps,

@@ -2,8 +2,9 @@ import { z } from 'zod'
 import { allows, filtersOf } from '../../packages/core/scopes.ts'
 import type { Caller } from '../domain/access.ts'
 import type { GroupFacts, Groups } from '../domain/groups.ts'
+import { jsonObject } from './body.ts'
 import { type Endpoint, empty, endpoint, json } from './endpoint.ts'
-import { type PageLimits, pageOf, pageQuery, paginated } from './paging.ts'
+import { type PageLimits, pagedSchema, pageOf, pageQuery, paginated } from './paging.ts'
 
 export interface GroupsApiDeps {
   readonly groups: Groups
@@ -11,7 +12,7 @@ export interface GroupsApiDeps {
 }
 
 /** A group (wire section 3.3); what the caller may not see is left out. */
-const groupSchema = z.looseObject({
+const groupSchema = z.object({
   kind: z.literal('group'),
   name: z.string(),
   users: z.array(z.string()).optional(),
@@ -39,7 +40,7 @@ function manyGroups({ groups, pages }: GroupsApiDeps): readonly Endpoint[] {
       summary: 'List groups',
       access: { scopes: ['list:groups'], on: 'list', filters: ['group'] },
       query: z.object(pageQuery),
-      answers: { 200: z.array(groupSchema) },
+      answers: { 200: pagedSchema(z.array(groupSchema)) },
       async handle({ caller, query, context }) {
         const page = pageOf(context, query, pages)
         const { group: only } = filtersOf(caller.scopes, 'list:groups')
@@ -107,7 +108,7 @@ function oneGroup({ groups }: GroupsApiDeps): readonly Endpoint[] {
       path: '/groups/:group/properties',
       summary: "Replace a group's properties",
       access: { scopes: ['groups'], on: 'group' },
-      body: z.record(z.string(), z.json()),
+      body: jsonObject,
       bodyRequired: true,
       answers: { 200: groupSchema },
       async handle({ caller, params, body }) {

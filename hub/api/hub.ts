@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { HubError } from '../../packages/core/errors.ts'
 import type { Routes } from '../domain/routes.ts'
 import { type Endpoint, empty, endpoint, json } from './endpoint.ts'
-import { type PageLimits, pageOf, pageQuery, paginated } from './paging.ts'
+import { type PageLimits, pagedSchema, pageOf, pageQuery, paginated } from './paging.ts'
 
 /** What an admin, or the operator on the socket, can make the hub do. */
 export interface HubControl {
@@ -131,7 +131,7 @@ function proxyEndpoints({ routes, pages }: HubApiDeps): readonly Endpoint[] {
       summary: 'The routing table, by routespec',
       access: { scopes: ['proxy'], on: 'none' },
       query: z.object(pageQuery),
-      answers: { 200: z.record(z.string(), route) },
+      answers: { 200: pagedSchema(z.record(z.string(), route)) },
       handle({ context, query }) {
         const page = pageOf(context, query, pages)
         const all = routes.all()
@@ -157,7 +157,13 @@ function proxyEndpoints({ routes, pages }: HubApiDeps): readonly Endpoint[] {
       path: '/proxy',
       summary: 'Tell the hub of another address or token of the proxy',
       access: { scopes: ['proxy'], on: 'none' },
-      body: z.object({ api_url: z.url().optional(), auth_token: z.string().min(1).optional() }),
+      body: z.object({
+        api_url: z.url({ protocol: /^https?$/ }).optional(),
+        auth_token: z
+          .string()
+          .regex(/^[\x21-\x7e]+$/, 'must be printable, without spaces')
+          .optional(),
+      }),
       bodyRequired: true,
       answers: { 200: 'The routes are there' },
       async handle({ body }) {

@@ -71,9 +71,8 @@ const errorSchema = {
 }
 
 function describeEndpoint(one: Endpoint): Node {
-  const id = `${one.method} ${one.path}`.toLowerCase().replaceAll(/[^a-z0-9]+/g, '_')
   return {
-    operationId: id.replaceAll(/^_|_$/g, ''),
+    operationId: idOf(one),
     summary: one.summary,
     tags: [tagOf(one.path)],
     ...(isOpen(one.access) ? { security: [] } : {}),
@@ -93,6 +92,13 @@ function describeEndpoint(one: Endpoint): Node {
       },
     },
   }
+}
+
+/** A path with an empty last segment is about a default server. */
+function idOf({ method, path }: Endpoint): string {
+  const named = path.replace(/(?<=.)\/$/, '/default')
+  const id = `${method} ${named}`.toLowerCase().replaceAll(/[^a-z0-9]+/g, '_')
+  return id.replace(/_$/, '')
 }
 
 const isOpen = (access: EndpointAccess): boolean =>
@@ -120,12 +126,14 @@ function pathParameters(path: string): readonly Node[] {
 }
 
 function queryParameters(query: z.ZodObject | undefined): readonly Node[] {
-  return Object.entries(query?.shape ?? {}).map(([name, schema]) => {
+  if (!query) return []
+  const { required: needed = [] } = schemaOf(query) as { required?: readonly string[] }
+  return Object.entries(query.shape).map(([name, schema]) => {
     const { description, ...shape } = schemaOf(schema as z.ZodType) as { description?: string }
     return {
       name,
       in: 'query',
-      required: false,
+      required: needed.includes(name),
       ...(description ? { description } : {}),
       schema: shape,
     }
@@ -135,7 +143,7 @@ function queryParameters(query: z.ZodObject | undefined): readonly Node[] {
 function describeBody({ body, bodyFormat, bodyRequired }: Endpoint): Node {
   const type = bodyFormat === 'form' ? 'application/x-www-form-urlencoded' : 'application/json'
   return {
-    required: bodyRequired === true,
+    required: bodyRequired === true && body?.safeParse(null).success !== true,
     content: {
       [type]: { schema: bodyFormat === 'form' || !body ? { type: 'object' } : schemaOf(body) },
     },

@@ -21,6 +21,22 @@ export const pageQuery = {
   limit: z.string().optional().meta({ description: 'Most items' }),
 }
 
+/** What is in `items` of a page, with its place in the whole. */
+export const pageSchema = <Items extends z.ZodType>(items: Items) =>
+  z.object({
+    items,
+    _pagination: z.object({
+      offset: z.int(),
+      limit: z.int(),
+      total: z.int(),
+      next: z.object({ offset: z.int(), limit: z.int(), url: z.string() }).nullable(),
+    }),
+  })
+
+/** Answers of calls that give pages to those who ask for them, and bare items to all others. */
+export const pagedSchema = <Items extends z.ZodType>(items: Items) =>
+  z.union([items, pageSchema(items)])
+
 /** @throws {HubError} `invalid_request` for what is no integer. */
 export function pageOf(
   context: RequestContext,

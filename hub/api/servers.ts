@@ -15,6 +15,7 @@ import {
 import type { Refresher } from '../domain/refresh.ts'
 import type { HubUrls } from '../domain/urls.ts'
 import type { User, Users } from '../domain/users.ts'
+import { jsonObject } from './body.ts'
 import { type Endpoint, empty, endpoint, json, type Reply } from './endpoint.ts'
 import { serverModel, serverSchema } from './models.ts'
 
@@ -81,7 +82,7 @@ function running(path: string, deps: ServersApiDeps): readonly Endpoint[] {
       path,
       summary: 'Start a server; a named one is made if need be',
       access: { scopes: ['start:servers'], on: 'server' },
-      body: z.unknown(),
+      body: startBody,
       bodyRequired: true,
       answers: { 201: 'It is ready', 202: 'It is still starting: follow its progress' },
       async handle({ params, body }) {
@@ -122,7 +123,7 @@ function keeping(path: string, deps: ServersApiDeps): readonly Endpoint[] {
       path,
       summary: 'Make a named server without starting it',
       access: { scopes: ['start:servers'], on: 'server' },
-      body: z.unknown(),
+      body: startBody,
       bodyRequired: true,
       answers: { 201: serverSchema },
       async handle({ params, body, caller }) {
@@ -178,7 +179,7 @@ const editBody = z
   .strictObject({
     name: z.string().max(255).optional(),
     display_name: z.string().max(1000).nullable().optional(),
-    user_options: z.record(z.string(), z.json()).optional(),
+    user_options: jsonObject.optional(),
   })
   .refine((body) => Object.keys(body).length > 0, {
     error: 'needs at least one of: name, display_name, user_options',
@@ -193,24 +194,22 @@ function editOf({ name, display_name: shown, user_options: options }: z.output<t
   }
 }
 
+const startBody = z
+  .looseObject({
+    display_name: z.string().nullish(),
+    user_options: jsonObject.nullish(),
+  })
+  .nullable()
+
 /**
  * What a start is asked with: `display_name` and `user_options`, or, without either, options as the
  * whole body, as before JupyterHub 6.
- * @throws {HubError} `invalid_request`.
  */
-function startRequest(body: unknown): StartRequest {
+function startRequest(body: z.output<typeof startBody>): StartRequest {
   if (body === null) return { userOptions: null, displayName: null }
-  if (typeof body !== 'object' || Array.isArray(body))
-    throw new HubError('invalid_request', 'the body must be a JSON object')
-  if (!('user_options' in body) && !('display_name' in body))
-    return { userOptions: body as Json, displayName: null }
-  const options = ('user_options' in body ? body.user_options : null) ?? null
-  if (typeof options !== 'object' || Array.isArray(options))
-    throw new HubError('invalid_request', 'user_options must be an object or null')
-  const displayName = ('display_name' in body ? body.display_name : null) ?? null
-  if (displayName !== null && typeof displayName !== 'string')
-    throw new HubError('invalid_request', 'display_name must be a string')
-  return { userOptions: options as Json, displayName }
+  const isLegacy = !('user_options' in body) && !('display_name' in body)
+  if (isLegacy) return { userOptions: body as Json, displayName: null }
+  return { userOptions: body.user_options ?? null, displayName: body.display_name ?? null }
 }
 
 function startFailure(exit: LastExit | null): HubError {

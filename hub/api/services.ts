@@ -4,12 +4,12 @@ import { allows } from '../../packages/core/scopes.ts'
 import { serviceName, serviceOptions, serviceToken } from '../config/services.ts'
 import type { Caller } from '../domain/access.ts'
 import type { NewService, Services, ServiceView } from '../domain/services.ts'
+import { jsonObject } from './body.ts'
 import { type Endpoint, empty, endpoint, json } from './endpoint.ts'
 
 const {
   url,
   admin,
-  info,
   display,
   oauthClientId,
   oauthRedirectUri,
@@ -24,7 +24,7 @@ const newService = z
     url: url.nullable(),
     admin: admin.unwrap().optional(),
     api_token: serviceToken.nullish(),
-    info: info.unwrap().optional(),
+    info: jsonObject.optional(),
     display: display.unwrap().optional(),
     oauth_client_id: oauthClientId.nullable(),
     oauth_redirect_uri: oauthRedirectUri.nullable(),

@@ -13,7 +13,7 @@ import {
 import type { HubUrls } from '../domain/urls.ts'
 import type { Users } from '../domain/users.ts'
 import { type Endpoint, empty, endpoint, json } from './endpoint.ts'
-import { type PageLimits, pageOf, pageQuery, paginated } from './paging.ts'
+import { type PageLimits, pageOf, pageQuery, pageSchema, paginated } from './paging.ts'
 import type { RequestContext } from '../request.ts'
 
 export interface SharesApiDeps {
@@ -78,9 +78,6 @@ const codeSchema = z.object({
   full_accept_url: z.string().nullable().optional(),
 })
 
-const pageSchema = <Item extends z.ZodType>(item: Item) =>
-  z.object({ items: z.array(item), _pagination: z.unknown() })
-
 /** Shares and share codes (wire section 2.10). Lists always come as pages. */
 export function shareEndpoints(deps: SharesApiDeps): readonly Endpoint[] {
   return [
@@ -116,7 +113,7 @@ function listOfShares(path: string, deps: SharesApiDeps): Endpoint {
     summary: 'List the shares of a server',
     access: { scopes: ['read:shares'], on: 'server' },
     query: z.object(pageQuery),
-    answers: { 200: pageSchema(shareSchema) },
+    answers: { 200: pageSchema(z.array(shareSchema)) },
     async handle({ params, query, context }) {
       const page = pageOf(context, query, deps.pages)
       const found = await shares.page({ by: 'server', id: (await server(params)).id }, page)
@@ -192,7 +189,7 @@ function serverCodes(path: string, deps: SharesApiDeps): readonly Endpoint[] {
       summary: 'List the share codes of a server',
       access: { scopes: ['read:shares'], on: 'server' },
       query: z.object(pageQuery),
-      answers: { 200: pageSchema(codeSchema) },
+      answers: { 200: pageSchema(z.array(codeSchema)) },
       async handle({ params, query, context }) {
         const page = pageOf(context, query, deps.pages)
         const found = await shareCodes.page({ by: 'server', id: (await server(params)).id }, page)
@@ -254,7 +251,7 @@ function ofOwner(deps: SharesApiDeps): readonly Endpoint[] {
       summary: "List the shares of a user's servers",
       access: { scopes: ['read:shares'], on: 'user' },
       query: z.object(pageQuery),
-      answers: { 200: pageSchema(shareSchema) },
+      answers: { 200: pageSchema(z.array(shareSchema)) },
       async handle({ params, query, context }) {
         const page = pageOf(context, query, deps.pages)
         const { id } = await users.byName(params.user)
@@ -267,7 +264,7 @@ function ofOwner(deps: SharesApiDeps): readonly Endpoint[] {
       summary: "List the share codes of a user's servers",
       access: { scopes: ['read:shares'], on: 'user' },
       query: z.object(pageQuery),
-      answers: { 200: pageSchema(codeSchema) },
+      answers: { 200: pageSchema(z.array(codeSchema)) },
       async handle({ params, query, context }) {
         const page = pageOf(context, query, deps.pages)
         const { id } = await users.byName(params.user)
@@ -299,7 +296,7 @@ function received(kind: Grantee['kind'], deps: SharesApiDeps): readonly Endpoint
     summary: `List what is shared with a ${kind}`,
     access: reading,
     query: z.object(pageQuery),
-    answers: { 200: pageSchema(shareSchema) },
+    answers: { 200: pageSchema(z.array(shareSchema)) },
     async handle({ params, query, context }) {
       const page = pageOf(context, query, deps.pages)
       const to = await grantee(params)

@@ -7,10 +7,17 @@ import type { AuthStates } from '../domain/auth-states.ts'
 import type { Explanations } from '../domain/explanations.ts'
 import type { Servers } from '../domain/servers.ts'
 import type { User, UserQuery } from '../domain/users.ts'
-import { explained } from './explain.ts'
+import { explained, explanationSchema } from './explain.ts'
 import { type Endpoint, empty, endpoint, json } from './endpoint.ts'
 import { userSchema } from './models.ts'
-import { type Page, type PageLimits, pageOf, pageQuery, paginatedText } from './paging.ts'
+import {
+  type Page,
+  type PageLimits,
+  pagedSchema,
+  pageOf,
+  pageQuery,
+  paginatedText,
+} from './paging.ts'
 import { type UserModelDeps, UserModels } from './user-models.ts'
 
 export interface UsersApiDeps extends UserModelDeps {
@@ -91,7 +98,7 @@ function manyUsers(deps: UsersApiDeps, models: UserModels): readonly Endpoint[] 
       summary: 'List users',
       access: { scopes: ['list:users'], on: 'list', filters: ['user', 'group'] },
       query: listQuery,
-      answers: { 200: z.array(userSchema) },
+      answers: { 200: pagedSchema(z.array(userSchema)) },
       async handle({ caller, query, context }) {
         const page = pageOf(context, query, deps.pages)
         const { protocol, host, url } = context
@@ -144,7 +151,7 @@ function oneUser(deps: UsersApiDeps, models: UserModels): readonly Endpoint[] {
         ...stoppedServers,
         explain: z.string().optional().meta({ description: 'What they may do, and what from' }),
       }),
-      answers: { 200: userSchema },
+      answers: { 200: z.union([userSchema, explanationSchema]) },
       async handle({ caller, params, query }) {
         if (query.explain !== undefined) return explained(deps, caller, params.user)
         const includeStopped = query.include_stopped_servers

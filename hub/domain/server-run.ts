@@ -338,7 +338,7 @@ export class ServerRun {
 
   async #finish(exit: Exit, { now }: { readonly now: boolean }): Promise<void> {
     const { store, routes, clock } = this.#deps
-    const { id, generation } = this.row
+    const { id, generation, state: found } = this.row
     const before = this.#state
     if (this.#timer) clearTimeout(this.#timer)
     await this.#writeStopping().catch((error: unknown) =>
@@ -346,7 +346,9 @@ export class ServerRun {
     )
     await routes.remove(this.#facts.prefix, isPlanned(exit) ? 'stopped' : 'crashed')
     await this.#stopProcess(now)
-    const last: LastExit = { ...exit, logTail: await this.#tail(exit) }
+    const wasReady = before.kind === 'ready' || (before.kind === 'checking' && found === 'ready')
+    const ran = wasReady ? { wasReady } : {}
+    const last: LastExit = { ...exit, ...ran, logTail: await this.#tail(exit) }
     const holders = await this.#insist('writing its end', () =>
       store.finish(id, generation, last, clock()),
     )

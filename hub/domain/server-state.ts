@@ -3,6 +3,8 @@ import type { Progress } from './progress.ts'
 
 /** The end of a server with the last lines it wrote, secrets blotted out. */
 export interface LastExit extends Exit {
+  /** Whether it ran before it ended; a start that failed lacks it. */
+  readonly wasReady?: boolean
   readonly logTail?: readonly string[]
 }
 

@@ -87,8 +87,8 @@ export function crossSiteReason({ site, origin, hosts }: Provenance): string | n
  * 8.4): every change does; reads do unless the browser navigates, does not say, or stays same-origin.
  */
 export function apiNeedsToken({ method, mode, site }: Provenance): boolean {
-  if (method === 'HEAD' || method === 'OPTIONS' || mode === 'websocket') return false
+  if (method === 'HEAD' || method === 'OPTIONS') return false
   if (method !== 'GET') return true
-  if (mode === null || mode === 'navigate') return false
+  if (mode === null || mode === 'navigate' || mode === 'websocket') return false
   return !(mode === 'no-cors' && site === 'same-origin')
 }

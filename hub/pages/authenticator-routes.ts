@@ -85,7 +85,7 @@ async function finishLogin(
 ): Promise<void> {
   const loggedIn = await deps.login.attempt(loginRequest(req, res), verdict)
   if (headers) res.set(headers)
-  if (loggedIn) return res.redirect(await deps.open(loggedIn, req, res, next))
+  if (loggedIn) return res.redirect(await deps.open(loggedIn, req, res, next ?? ''))
   if (refusal) return showPage(deps, req, res, refusal)
   await deps.refuse(req, res)
 }

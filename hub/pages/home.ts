@@ -1,9 +1,11 @@
 import type { Request, Response, Router } from 'express'
 import { HubError, statusOf } from '../../packages/core/errors.ts'
+import { allows } from '../../packages/core/scopes.ts'
 import { isSafeSlug, readableSlug, safeSlug } from '../../packages/core/slug.ts'
 import type { Caller } from '../domain/access.ts'
 import type { Activity } from '../domain/activity.ts'
 import type { Servers } from '../domain/servers.ts'
+import type { SharedServer, Shares } from '../domain/shares.ts'
 import type { User } from '../domain/users.ts'
 import { strictRouter } from '../router.ts'
 import { type Pages, viewOf } from './page.ts'
@@ -11,9 +13,12 @@ import { type Pages, viewOf } from './page.ts'
 export interface HomePageDeps {
   readonly pages: Pages
   readonly servers: Servers
+  readonly shares: Pick<Shares, 'pageOfUser'>
   readonly activity: Activity
   readonly options: { readonly allowNamedServers: boolean }
 }
+
+type Visitor = Caller & { readonly user: User }
 
 /** What went wrong with a server that was to be added. */
 interface Failure {
@@ -22,14 +27,17 @@ interface Failure {
   readonly status: number
 }
 
-/** The home page: one's servers, and where named ones are added (wire section 9). */
+/** Most shares of others' servers that the page shows. */
+const shownShares = 100
+
+/** The home page: one's servers, what others share, and where named ones are added (wire section 9). */
 export function homePage(deps: HomePageDeps): Router {
   const { pages } = deps
   const router = strictRouter()
 
   router.get('/home', async (req, res) => {
     const caller = await pages.loggedIn(req, res)
-    if (caller) await show(deps, req, res, caller.user, null)
+    if (caller) await show(deps, req, res, { caller, failure: null })
   })
 
   router.post('/home', async (req, res) => {
@@ -44,7 +52,7 @@ export function homePage(deps: HomePageDeps): Router {
     } catch (error) {
       if (!(error instanceof HubError)) throw error
       const failure = { text: error.message, typed, status: statusOf[error.code] }
-      await show(deps, req, res, caller.user, failure)
+      await show(deps, req, res, { caller, failure })
     }
   })
 
@@ -57,7 +65,7 @@ export function homePage(deps: HomePageDeps): Router {
  */
 async function add(
   { servers }: HomePageDeps,
-  { user, name: by }: Caller & { readonly user: User },
+  { user, name: by }: Visitor,
   typed: string,
 ): Promise<string> {
   const displayName = typed.normalize('NFC').trim().replaceAll(/\s+/g, ' ')
@@ -69,12 +77,13 @@ async function add(
 }
 
 async function show(
-  { pages, servers, activity, options }: HomePageDeps,
+  deps: HomePageDeps,
   req: Request,
   res: Response,
-  user: User,
-  failure: Failure | null,
+  { caller, failure }: { readonly caller: Visitor; readonly failure: Failure | null },
 ): Promise<void> {
+  const { pages, servers, activity, options } = deps
+  const { user } = caller
   await servers.check(user)
   const all = (await servers.ofUser(user)).map((server) => {
     const at =
@@ -88,6 +97,7 @@ async function show(
     {
       server: all[0],
       servers: all.slice(1),
+      ...(await sharedWith(deps, caller)),
       allowNamedServers: options.allowNamedServers,
       invalidNames: all.slice(1).flatMap(({ name }) => (isSafeSlug(name) ? [] : [name])),
       addError: failure?.text ?? '',
@@ -95,4 +105,26 @@ async function show(
     },
     failure?.status ?? 200,
   )
+}
+
+/** Servers of others that the caller may use, each once; whether they run is all that is told of them. */
+async function sharedWith({ shares, servers, pages }: HomePageDeps, { user, scopes }: Visitor) {
+  const { items, total } = await shares.pageOfUser(user, { offset: 0, limit: shownShares })
+  const distinct = new Map(items.map(({ server }) => [server.id, server]))
+  const viewOfShared = ({ name, ownerId, ownerName }: SharedServer) => {
+    const resource = { kind: 'server', user: ownerName, server: name } as const
+    return {
+      name,
+      ownerName,
+      state: servers.run({ id: ownerId }, name)?.state.kind === 'ready' ? 'ready' : 'stopped',
+      url: pages.urls.serverPrefix(ownerName, name),
+      spawnUrl: pages.urls.serverPage('spawn', ownerName, name),
+      mayOpen: allows(scopes, 'access:servers', resource),
+      mayStart: allows(scopes, 'servers', resource),
+    }
+  }
+  return {
+    shared: [...distinct.values()].map(viewOfShared),
+    unlistedShares: Math.max(total - shownShares, 0),
+  }
 }

@@ -120,17 +120,28 @@ export function loginPages(deps: LoginPagesDeps): Router {
   return router
 }
 
-/** Where a login leads: `next` when it is ours, else the configured page, the server, or home. */
-function destination(
-  { pages, servers, options }: LoginPagesDeps,
-  req: Request,
-  user: User,
-  next: unknown = req.query['next'],
-): string {
-  const { urls } = pages
-  const site = { baseUrl: urls.baseUrl, host: contextOf(req).host }
-  const wanted = safeNext(next, site)
+/**
+ * Where a login leads: `next` when it is ours, else the configured page, the server, or home, with
+ * what else the login page was asked for (wire section 8.7). A login that comes back from a provider
+ * gives its own `next`: what stands in that url is for nobody else.
+ */
+function destination(deps: LoginPagesDeps, req: Request, user: User, kept?: unknown): string {
+  const { baseUrl } = deps.pages.urls
+  const { host, query } = contextOf(req)
+  const isBack = kept !== undefined
+  const wanted = safeNext(isBack ? kept : req.query['next'], { baseUrl, host })
   if (wanted !== null) return wanted
+  const rest = new URLSearchParams(isBack ? '' : query)
+  for (const used of ['next', '_xsrf', 'username']) rest.delete(used)
+  const target = landing(deps, user)
+  if (rest.size === 0) return target
+  const [path = '', fragment] = target.split('#', 2)
+  const tail = fragment === undefined ? '' : `#${fragment}`
+  return `${path}${path.includes('?') ? '&' : '?'}${rest.toString()}${tail}`
+}
+
+function landing({ pages, servers, options }: LoginPagesDeps, user: User): string {
+  const { urls } = pages
   if (options.defaultUrl !== '') return options.defaultUrl
   if (!options.redirectToServer) return `${urls.hubPrefix}home`
   return servers.run(user, '') ? urls.serverPrefix(user.name, '') : `${urls.hubPrefix}spawn`
@@ -251,7 +262,7 @@ async function logOut(deps: LoginPagesDeps, req: Request, res: Response): Promis
   const { logoutUrl } = authenticator
   const elsewhere = typeof logoutUrl === 'function' ? await logoutUrl(authState) : logoutUrl
   if (elsewhere !== undefined) return res.redirect(elsewhere)
-  if (options.autoLogin) return pages.show(req, res, 'logged-out', {})
+  if (options.autoLogin) return pages.show(req, res, 'logout', { autoLogin: true })
   res.redirect(`${pages.urls.hubPrefix}login`)
 }
 

@@ -5,6 +5,7 @@ import type { OauthProvider } from '../domain/oauth-provider.ts'
 import { allowFormsTo } from '../response-headers.ts'
 import { strictRouter } from '../router.ts'
 import type { Pages } from './page.ts'
+import { filterInWords } from './scope-words.ts'
 
 /** The authorize endpoint of the OAuth provider (RFC 6749 section 3.1; wire sections 7.2 to 7.4). */
 export function oauthConsentPages({
@@ -62,11 +63,4 @@ export function oauthConsentPages({
   })
 
   return router
-}
-
-/** What the filter of a scope narrows it to, for people. */
-function filterInWords(filter: string): string {
-  const [kind = '', name] = filter.split(/=(.*)/s, 2)
-  if (name !== undefined) return `only ${kind} ${name}`
-  return kind === 'user' ? 'only your own' : `only this ${kind}`
 }

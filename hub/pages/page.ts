@@ -3,12 +3,14 @@ import { HubError } from '../../packages/core/errors.ts'
 import { type Access, type Caller, userOf } from '../domain/access.ts'
 import type { Login } from '../domain/login.ts'
 import type { User } from '../domain/users.ts'
+import { isPlanned } from '../domain/exits.ts'
 import { type LastExit, wireState } from '../domain/server-state.ts'
 import type { ServerView } from '../domain/servers.ts'
 import type { Services } from '../domain/services.ts'
 import type { HubUrls } from '../domain/urls.ts'
 import { contextOf, type Requests } from '../request.ts'
 import type { Render } from './render.ts'
+import { createStrangerPages } from './stranger-pages.ts'
 
 /** What every page router needs. */
 export interface Pages {
@@ -30,6 +32,7 @@ export function createPages(deps: {
   readonly login: Pick<Login, 'renew'>
 }): Pages {
   const { render, requests, urls, access, services, login } = deps
+  const toStranger = createStrangerPages(render)
 
   /** Who has become an admin, or is none any more, goes on with other secrets (checklist C-3). */
   async function renew(req: Request, res: Response, caller: Caller): Promise<boolean> {
@@ -55,13 +58,16 @@ export function createPages(deps: {
       const caller = await context.cookieCaller().catch(() => null)
       const user = userOf(caller)
       const xsrfToken = requests.xsrf.issue(req, res, caller)
-      const html = render(view, {
-        user: user && { name: user.name, admin: user.admin },
-        services: caller ? services.linksFor(caller.scopes) : [],
-        xsrfToken,
-        requestId: context.id,
-        ...data,
-      })
+      const fresh = { xsrfToken, requestId: context.id }
+      const html =
+        caller && user
+          ? render(view, {
+              user: { name: user.name, admin: user.admin },
+              services: services.linksFor(caller.scopes),
+              ...fresh,
+              ...data,
+            })
+          : toStranger(view, data, fresh)
       res.status(status).set('Cache-Control', 'no-store').type('html').send(html)
     },
 
@@ -104,13 +110,15 @@ export function viewOf(server: ServerView, urls: HubUrls, lastActivityAt = serve
   }
 }
 
-/** Whether a server ended because something went wrong with it. */
-export function isFailure({ cause }: LastExit): boolean {
-  return cause !== 'stopped' && cause !== 'cancelled' && cause !== 'hub-restarted'
+/** Whether a server could not be started. */
+export function isFailedStart(exit: LastExit): boolean {
+  const { cause, wasReady } = exit
+  return !wasReady && cause !== 'stopped' && cause !== 'cancelled' && cause !== 'hub-restarted'
 }
 
 /** The end of a server, unless it was asked for. */
 export function exitView(exit: LastExit) {
-  if (exit.cause === 'stopped' || exit.cause === 'cancelled') return null
-  return { cause: exit.cause, message: exit.message, code: exit.code }
+  const { cause, message, code, wasReady = false } = exit
+  if (cause === 'stopped' || cause === 'cancelled') return null
+  return { cause, message, code, crashed: wasReady && !isPlanned(exit), wasReady }
 }

@@ -85,6 +85,7 @@ function addFilters(environment: nunjucks.Environment): void {
   environment.addFilter('json', attributeJson)
   environment.addFilter('safeurl', safeUrl)
   environment.addFilter('called', called)
+  environment.addFilter('sentence', sentence)
 }
 
 /** `2026-11-22 01:06 UTC`; empty for what is no date. */
@@ -115,6 +116,13 @@ function called(server: { name?: string; displayName?: string } | undefined, use
   const whose = user ? `${user}’s` : 'your'
   const name = server?.name ? ` “${server.displayName || server.name}”` : ''
   return `${whose} server${name}`
+}
+
+/** The text with a capital at its beginning and a full stop at its end. */
+function sentence(value: unknown): string {
+  const text = typeof value === 'string' ? value : ''
+  const begun = text.charAt(0).toUpperCase() + text.slice(1)
+  return begun === '' || /[.!?:]$/.test(begun) ? begun : `${begun}.`
 }
 
 /** Urls of assets that change with their content, so that browsers may keep them for ever. */

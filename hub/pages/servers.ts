@@ -8,7 +8,7 @@ import { noSuchServer, type Servers, type StartRequest } from '../domain/servers
 import type { User, Users } from '../domain/users.ts'
 import { contextOf } from '../request.ts'
 import { strictRouter } from '../router.ts'
-import { exitView, isFailure, type Pages, viewOf } from './page.ts'
+import { exitView, isFailedStart, type Pages, viewOf } from './page.ts'
 
 export interface ServerPagesDeps {
   readonly pages: Pages
@@ -164,7 +164,7 @@ async function showPending(
   }
 }
 
-/** The page of a server that does not run: a start button, and why the last start failed. */
+/** The page of a server that does not run: a start button, and why the last start failed or what ended it. */
 export async function showStopped(
   { pages, servers }: { readonly pages: Pages; readonly servers: Servers },
   req: Request,
@@ -193,7 +193,7 @@ export async function showStopped(
       logTail: failed ? (exit?.logTail ?? []) : [],
       next,
     },
-    about.status ?? (exit && isFailure(exit) ? 500 : 200),
+    about.status ?? (exit && isFailedStart(exit) ? 500 : 200),
   )
 }
 

@@ -83,6 +83,6 @@ const longestDisplayName = 255
 export function displayName(text: string, age: 'new' | 'known' = 'new'): string | null {
   const name = text.normalize('NFC')
   const isPrintable = name !== '' && !/[\p{C}\p{Zl}\p{Zp}]/u.test(name.replaceAll(' ', ''))
-  if (!isPrintable || [...name].length > longestDisplayName) return null
+  if (!isPrintable || Array.from(name).length > longestDisplayName) return null
   return age === 'known' || /^[^\p{Z}]+(?: [^\p{Z}]+)*$/u.test(name) ? name : null
 }

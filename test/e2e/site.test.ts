@@ -50,6 +50,47 @@ async function logIn(page: Page, site: Site, name: string, path = 'hub/home'): P
   await page.waitForURL((url) => !url.pathname.endsWith('/hub/login'))
 }
 
+/** From the first press of Tab to the question whether it shall be revoked, without a mouse. */
+async function useToken(page: Page, { url, shoot: picture }: Site): Promise<void> {
+  const { keyboard } = page
+  const row = page.locator('[data-kind=token]', { hasText: 'Backup script' })
+  const secret = page.locator('#token-secret')
+  await page.goto(url('hub/token'))
+  await page.locator('[data-kind=application]').waitFor()
+  await tabTo(page, '#token-note')
+  await keyboard.type('Backup script')
+  await tabTo(page, '#token-form summary')
+  await keyboard.press('Enter')
+  await tabTo(page, 'input[value="read:users:name!user"]')
+  await keyboard.press('Space')
+  await picture(page, 'token')
+  await tabTo(page, '#token-create')
+  await keyboard.press('Enter')
+  await page.locator('#token-secret:focus').waitFor()
+  await row.waitFor()
+  await picture(page, 'token-made')
+  const headers = { Authorization: `token ${await secret.inputValue()}` }
+  const use = async () => (await fetch(url('hub/api/user'), { headers })).status
+  assert.equal(await use(), 200)
+  await page.reload()
+  await row.waitFor()
+  assert.equal(await secret.inputValue(), '')
+  assert.ok(await secret.isHidden())
+  await tabTo(page, 'li[data-label="Backup script"] [data-revoke]')
+  await keyboard.press('Enter')
+  await page.locator('dialog[open]', { hasText: 'refused from now on' }).waitFor()
+  await picture(page, 'token-revoke-dialog')
+  await keyboard.press('Escape')
+  assert.equal(await use(), 200)
+  await page.locator('[data-revoke]:focus').waitFor()
+  await keyboard.press('Enter')
+  await tabTo(page, '#revoke-confirm')
+  await keyboard.press('Enter')
+  await page.locator('#tokens-title:focus').waitFor()
+  assert.equal(await row.count(), 0)
+  assert.equal(await use(), 403)
+}
+
 const inServer = (user: string) => (url: URL) => url.pathname.includes(`/user/${user}/tree`)
 
 async function walk(t: TestContext, site: Site): Promise<void> {
@@ -97,6 +138,14 @@ async function walk(t: TestContext, site: Site): Promise<void> {
     await page.goForward()
     await page.locator('.server[data-state=ready]').waitFor()
   })
+
+  await part(
+    'a token is made, works, is shown once, and is worth nothing once revoked',
+    async () => {
+      await useToken(page, site)
+      await page.goto(url('hub/home'))
+    },
+  )
 
   await part('a failing command shows its cause and its log without secrets', async () => {
     const broken = await chromium.visitor()

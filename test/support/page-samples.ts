@@ -41,6 +41,16 @@ const named = {
   startedAt: '2026-11-22T01:00:00.000Z',
 }
 
+const shared = {
+  name: '',
+  ownerName: 'bob',
+  state: 'ready',
+  url: '/user/bob/',
+  spawnUrl: '/hub/spawn/bob',
+  mayOpen: true,
+  mayStart: false,
+}
+
 const login = {
   ...visitor,
   next: '/hub/home',
@@ -130,6 +140,32 @@ const pending = {
   startedAt: '2026-11-22T01:06:00.000Z',
 }
 
+const token = {
+  id: 'a1',
+  note: 'Backup script',
+  createdAt: '2026-11-20T01:06:00.000Z',
+  usedAt: null,
+  expiresAt: '2026-12-20T01:06:00.000Z',
+  scopes: [{ raw: 'read:servers!user', description: 'Read servers', filter: 'only your own' }],
+}
+
+const noTokens = {
+  ...ada,
+  secret: '',
+  error: '',
+  note: '',
+  tokens: [],
+  serverTokens: [],
+  applications: [],
+  choices: [
+    { value: '3600', label: '1 hour', isDefault: true },
+    { value: '', label: 'Never', isDefault: false },
+  ],
+  offered: token.scopes,
+  apiUrl: '/hub/api/users/ada/tokens',
+  mayChange: true,
+}
+
 const failure = {
   ...ada,
   status: 503,
@@ -191,6 +227,40 @@ export const samples: readonly PageSample[] = [
       typedName: 'Second',
     },
   },
+  {
+    view: 'home',
+    label: 'shared',
+    data: {
+      ...ada,
+      server,
+      servers: [],
+      allowNamedServers: false,
+      shared: [
+        shared,
+        { ...shared, name: 'thesis', state: 'stopped', mayStart: true },
+        { ...shared, ownerName: 'cy', state: 'stopped' },
+      ],
+      unlistedShares: 2,
+    },
+  },
+  { view: 'token', label: 'none', data: noTokens },
+  {
+    view: 'token',
+    label: 'made',
+    data: {
+      ...noTokens,
+      secret: 'the-secret',
+      tokens: [token, { ...token, id: 'a2', note: '', expiresAt: null }],
+      serverTokens: [{ ...token, id: 'a3', note: 'Server at /user/ada/' }],
+      applications: [{ ...token, id: 'a4', note: 'Grades', count: 2 }],
+    },
+  },
+  {
+    view: 'token',
+    label: 'refused',
+    data: { ...noTokens, error: 'unknown scopes: "x"', note: 'Mine', tokens: [token] },
+  },
+  { view: 'token', label: 'read only', data: { ...noTokens, tokens: [token], mayChange: false } },
   { view: 'spawn', label: 'confirm', data: spawn },
   {
     view: 'spawn',
@@ -205,7 +275,13 @@ export const samples: readonly PageSample[] = [
   },
   { view: 'not-running', label: 'stopped', data: notRunning },
   { view: 'not-running', label: 'failed', data: { ...notRunning, ...failed } },
+  {
+    view: 'not-running',
+    label: 'crashed',
+    data: { ...notRunning, ...failed, exit: { ...failed.exit, wasReady: true, crashed: true } },
+  },
   { view: 'logout', label: 'plain', data: visitor },
+  { view: 'logout', label: 'automatic', data: { ...visitor, autoLogin: true } },
   {
     view: 'authenticator',
     label: 'form',

@@ -1,4 +1,4 @@
-import { callApi, currentState, repeat, say } from './hub.js'
+import { askFirst, callApi, currentState, repeat, say } from './hub.js'
 
 /** The home page: stops servers and keeps what it shows equal to what the hub says. */
 
@@ -17,7 +17,7 @@ for (const card of cards) {
 
 async function stop(card) {
   const wasReady = card.dataset.state === 'ready'
-  if (wasReady && !(await confirm(card, 'stop'))) return
+  if (wasReady && !(await askFirst(dialog, 'stop', card.dataset.label))) return
   await act(card, async () => {
     show(card, 'stopping')
     await callApi('DELETE', card.dataset.api)
@@ -25,7 +25,7 @@ async function stop(card) {
 }
 
 async function remove(card) {
-  if (!(await confirm(card, 'delete'))) return
+  if (!(await askFirst(dialog, 'delete', card.dataset.label))) return
   await act(card, async () => {
     await callApi('DELETE', card.dataset.api, { remove: true })
     card.remove()
@@ -83,17 +83,4 @@ function show(card, state) {
 
 function regionOf(card, name) {
   return card.querySelector(`[data-${name}]`)
-}
-
-/** Asks in a modal dialog; Escape is no. The browser gives the focus back. */
-function confirm(card, action) {
-  dialog.dataset.action = action
-  dialog.returnValue = 'cancel'
-  document.getElementById('confirm-label').textContent = card.dataset.label
-  dialog.showModal()
-  return new Promise((resolve) => {
-    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'confirm'), {
-      once: true,
-    })
-  })
 }

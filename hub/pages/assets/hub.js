@@ -31,6 +31,24 @@ export function say(region, text) {
   if (region.textContent !== text) region.textContent = text
 }
 
+/**
+ * Whether the reader agrees, asked in a modal dialog about what `label` names; Escape is no. The
+ * dialog shows those of its texts that are marked for `action`. The browser gives the focus back.
+ */
+export function askFirst(dialog, action, label) {
+  dialog.dataset.action = action
+  dialog.returnValue = 'cancel'
+  document.getElementById('confirm-label').textContent = label
+  for (const text of dialog.querySelectorAll('[data-for]'))
+    text.hidden = text.dataset.for !== action
+  dialog.showModal()
+  return new Promise((resolve) => {
+    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'confirm'), {
+      once: true,
+    })
+  })
+}
+
 /** The state of a server from its REST model: stopped, starting, ready or stopping. */
 export function stateOf(model) {
   if (model.pending === 'stop') return 'stopping'

@@ -5,6 +5,8 @@ history.replaceState(history.state, '')
 
 showMoments()
 setInterval(showMoments, 30_000)
+// What a page's own script has put in.
+document.addEventListener('moments', showMoments)
 
 for (const time of document.querySelectorAll('time[data-clock]')) {
   time.textContent = new Date(time.dateTime).toLocaleTimeString()
@@ -88,11 +90,12 @@ async function copy(button) {
 /** The clipboard exists only on https and localhost; elsewhere the text is selected for the reader. */
 async function write(source) {
   try {
-    await navigator.clipboard.writeText(source.textContent)
+    await navigator.clipboard.writeText(source.value ?? source.textContent)
     return true
   } catch {
     source.focus()
-    getSelection().selectAllChildren(source)
+    if (source.select) source.select()
+    else getSelection().selectAllChildren(source)
     return document.execCommand('copy')
   }
 }

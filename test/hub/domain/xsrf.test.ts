@@ -88,11 +88,12 @@ describe('where a request comes from', () => {
     const needs = (method: string, mode: string | null, site: string | null) =>
       apiNeedsToken({ method, mode, site, origin: null, hosts: [] })
     for (const method of ['POST', 'PUT', 'PATCH', 'DELETE'])
-      for (const mode of [null, 'navigate', 'no-cors', 'cors', 'same-origin'])
+      for (const mode of [null, 'navigate', 'no-cors', 'cors', 'same-origin', 'websocket'])
         assert.ok(needs(method, mode, 'same-origin'), `${method} ${mode}`)
     for (const method of ['HEAD', 'OPTIONS']) assert.ok(!needs(method, 'cors', 'cross-site'))
     assert.ok(!needs('GET', null, null))
     assert.ok(!needs('GET', 'navigate', 'cross-site'))
+    assert.ok(!needs('GET', 'websocket', 'same-origin'))
     assert.ok(!needs('GET', 'no-cors', 'same-origin'))
     assert.ok(needs('GET', 'no-cors', 'cross-site'))
     assert.ok(needs('GET', 'cors', 'same-origin'))

@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test'
 import { apiCaller, type CallApi } from '../../support/api-caller.ts'
 import { Browser } from '../../support/browser.ts'
 import { startTestHub, type TestHub } from '../../support/start-hub.ts'
+import { until } from '../../support/until.ts'
 
 describe('the page for accepting a share', () => {
   let test: TestHub
@@ -59,6 +60,33 @@ describe('the page for accepting a share', () => {
     assert.equal((await bob.get(`${hubPath}user/ada/lab/`)).status, 424)
     await root('PATCH', 'shares/ada/lab', { user: 'bob' })
     assert.equal((await bob.get(`${hubPath}user/ada/lab/`)).status, 404)
+  })
+
+  it('puts the server on the home page of whoever has it, and nobody else’s', async () => {
+    await root('POST', 'shares/ada/lab', { user: 'bob' })
+    const bob = await loggedIn('bob')
+    const stopped = (await bob.get(`${hubPath}home`)).text
+    assert.match(stopped, /Shared with you/)
+    assert.match(stopped, /<strong>ada’s server “lab”<\/strong>/)
+    assert.match(stopped, /Its owner can start it/)
+    assert.doesNotMatch(stopped, /href="\/jhub\/user\/ada\/lab\/"/)
+    await root('POST', 'groups/friends', {})
+    await root('POST', 'groups/friends/users', { users: ['bob'] })
+    const scopes = ['servers', 'access:servers'].map((scope) => `${scope}!server=ada/lab`)
+    await root('POST', 'shares/ada/lab', { group: 'friends', scopes })
+    const startable = (await bob.get(`${hubPath}home`)).text
+    assert.match(startable, /href="\/jhub\/hub\/spawn\/ada\/lab"/)
+    assert.equal(startable.match(/ada’s server “lab”<\/strong>/g)?.length, 1)
+    await test.operator.startServer('ada', 'lab')
+    const running = await until('it runs', async () => {
+      const { text } = await bob.get(`${hubPath}home`)
+      return text.includes('href="/jhub/user/ada/lab/"') && text
+    })
+    assert.match(running, /data-state="ready"/)
+    assert.doesNotMatch((await (await loggedIn('cy')).get(`${hubPath}home`)).text, /Shared with/)
+    await test.operator.stopServer('ada', 'lab')
+    await root('DELETE', 'shares/ada/lab')
+    assert.doesNotMatch((await bob.get(`${hubPath}home`)).text, /Shared with you/)
   })
 
   it('goes on to where it was told, within this site alone', async () => {

@@ -74,6 +74,15 @@ it('what asks for a server learns from the proxy whether it starts, runs, has st
     assert.match(page.text, /has ended unexpectedly/)
     assert.match(page.text, /href="\/jhub\/hub\/user\/ada\/lab"[^>]*>Start the server</)
     assert.equal(await until('the proxy knows', told), 'crashed')
+    for (const at of ['user', 'spawn-pending']) {
+      const stopped = await until('its end is written down', async () => {
+        const { text } = await browser.get(`/jhub/hub/${at}/ada`)
+        return text.includes('id="start"') && text
+      })
+      assert.match(stopped, /Server crashed/)
+      assert.match(stopped, /ended unexpectedly/)
+      assert.doesNotMatch(stopped, /Start failed|Starting your server did not work/)
+    }
   })
 })
 

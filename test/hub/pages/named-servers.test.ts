@@ -96,6 +96,20 @@ describe('pages of named servers', () => {
     assert.equal((await ada.get('/hub/spawn/bob/a')).status, 404)
   })
 
+  it('add the slash that addresses of servers and services end in', async () => {
+    const stranger = new Browser(test.origin)
+    for (const [from, to] of [
+      ['/user/bob', '/user/bob/'],
+      ['/user/b%20b?a=b/c', '/user/b%20b/?a=b/c'],
+      ['/services/grades?next=//x', '/services/grades/?next=//x'],
+    ] as const) {
+      const { status, headers } = await stranger.get(from)
+      assert.deepEqual([status, headers.get('location')], [301, to])
+    }
+    const below = await stranger.get('/user/bob/lab')
+    assert.deepEqual([below.status, below.headers.get('location')], [302, '/hub/user/bob/lab'])
+  })
+
   it('lead to the configured server from anywhere', async () => {
     const { headers } = await ada.get('/hub/user-redirect/tree/a%20b?c=d')
     const next = encodeURIComponent('/user/ada/main/tree/a%20b?c=d')

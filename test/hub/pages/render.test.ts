@@ -109,6 +109,18 @@ describe('oauth', () => {
   })
 })
 
+describe('token', () => {
+  it('shows the secret of a new token, and only of that', () => {
+    assert.match(page('token', 'made', {}), /id="token-secret" value="the-secret" readonly/)
+    assert.match(page('token', 'none', {}), /id="new-token"[^>]* hidden/)
+  })
+
+  it('leaves the tokens of servers to the servers, and all to those who may not change them', () => {
+    assert.equal(page('token', 'made', {}).match(/data-revoke/g)?.length, 3)
+    assert.doesNotMatch(page('token', 'read only', {}), /data-revoke|<form id="token-form"/)
+  })
+})
+
 describe('not-running', () => {
   it('tells the cause, what to do, the exit status and the log of a failed start', () => {
     const html = page('not-running', 'failed', {})
@@ -119,6 +131,21 @@ describe('not-running', () => {
       html,
       /<pre id="log-tail"[^>]* tabindex="0"[^>]*>first line\n&lt;second&gt;\n<\/pre>/,
     )
+  })
+
+  it('tells a crash from a start that failed', () => {
+    const html = page('not-running', 'crashed', {})
+    for (const part of ['Server crashed', 'ended unexpectedly', 'Start again', 'first line'])
+      assert.ok(html.includes(part), part)
+    assert.doesNotMatch(html, /Start failed|did not work/)
+  })
+
+  it('is no failure when the server ended by itself as planned', () => {
+    const exit = { cause: 'exited', message: 'It was idle.', code: 0, wasReady: true }
+    const html = page('not-running', 'stopped', { exit: { ...exit, crashed: false } })
+    assert.match(html, /Server not running/)
+    assert.match(html, /It was idle/)
+    assert.doesNotMatch(html, /Start failed|crashed|log-tail/)
   })
 
   it('is no failure after an ordinary stop', () => {
