@@ -324,7 +324,6 @@ export const samples: readonly PageSample[] = [
     },
   },
   { view: 'logout-confirm', label: 'plain', data: { ...ada, formAction: '/hub/logout' } },
-  { view: 'logged-out', label: 'plain', data: visitor },
   { view: 'accept-share', label: 'ready', data: offer },
   {
     view: 'accept-share',

@@ -20,7 +20,7 @@ const user = 'ada'
 export const portico: Contender = { name: 'Portico', start }
 
 function start(launcher: Launcher, seed?: Seed): Promise<BenchHub> {
-  return startPortico(launcher, { ...(seed ? { seed } : {}) })
+  return startPortico(launcher, seed ? { seed } : {})
 }
 
 /** The same with another authenticator. */
