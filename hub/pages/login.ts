@@ -51,7 +51,6 @@ export const customLoginView = 'authenticator.customHtml'
 /** Login and logout (wire section 8.3). */
 export function loginPages(deps: LoginPagesDeps): Router {
   const { pages, login, cookies } = deps
-  const { hubPrefix } = pages.urls
   const router = strictRouter()
 
   /** Sets the cookies of a new login and ends the one before; answers where it leads. */
@@ -98,19 +97,7 @@ export function loginPages(deps: LoginPagesDeps): Router {
     res.redirect(await open(loggedIn, req, res))
   })
 
-  router.get('/logout', async (req, res) => {
-    const { provenance } = contextOf(req)
-    const caller = await contextOf(req).cookieCaller()
-    if (provenance.site === 'cross-site' && caller)
-      return pages.show(req, res, 'logout-confirm', { formAction: `${hubPrefix}logout` })
-    await logOut(deps, req, res)
-  })
-
-  router.post('/logout', async (req, res) => {
-    await pages.checkXsrf(req)
-    await logOut(deps, req, res)
-  })
-
+  serveLogout(router, deps)
   serveAuthenticator(router, {
     ...deps,
     open,
@@ -118,6 +105,24 @@ export function loginPages(deps: LoginPagesDeps): Router {
   })
   serveStrategies(router, { ...deps, open })
   return router
+}
+
+function serveLogout(router: Router, deps: LoginPagesDeps): void {
+  const { pages } = deps
+
+  router.get('/logout', async (req, res) => {
+    const { provenance } = contextOf(req)
+    const caller = await contextOf(req).cookieCaller()
+    const formAction = `${pages.urls.hubPrefix}logout`
+    if (provenance.site === 'cross-site' && caller)
+      return pages.show(req, res, 'logout-confirm', { formAction })
+    await logOut(deps, req, res)
+  })
+
+  router.post('/logout', async (req, res) => {
+    await pages.checkXsrf(req)
+    await logOut(deps, req, res)
+  })
 }
 
 /**

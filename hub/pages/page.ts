@@ -23,32 +23,18 @@ export interface Pages {
   checkXsrf(req: Request): Promise<void>
 }
 
-export function createPages(deps: {
+interface PagesDeps {
   readonly render: Render
   readonly requests: Requests
   readonly urls: HubUrls
   readonly access: Access
   readonly services: Pick<Services, 'linksFor'>
   readonly login: Pick<Login, 'renew'>
-}): Pages {
-  const { render, requests, urls, access, services, login } = deps
+}
+
+export function createPages(deps: PagesDeps): Pages {
+  const { render, requests, urls, access, services } = deps
   const toStranger = createStrangerPages(render)
-
-  /** Who has become an admin, or is none any more, goes on with other secrets (checklist C-3). */
-  async function renew(req: Request, res: Response, caller: Caller): Promise<boolean> {
-    const user = userOf(caller)
-    const { proof } = caller
-    const { mode } = contextOf(req).provenance
-    const navigates = req.method === 'GET' && (mode === null || mode === 'navigate')
-    if (!user || proof.kind !== 'session' || !navigates || proof.session.admin === user.admin)
-      return false
-    const renewed = await login.renew(user, proof.session)
-    if (!renewed) return false
-    requests.cookies.set(req, res, renewed)
-    res.redirect(req.originalUrl)
-    return true
-  }
-
   return {
     urls,
     access,
@@ -74,7 +60,7 @@ export function createPages(deps: {
     async loggedIn(req, res) {
       const caller = await contextOf(req).cookieCaller()
       const user = userOf(caller)
-      if (caller && user) return (await renew(req, res, caller)) ? null : { ...caller, user }
+      if (caller && user) return (await renews(deps, caller, req, res)) ? null : { ...caller, user }
       if (req.method !== 'GET' && req.method !== 'HEAD')
         throw new HubError(
           'not_authenticated',
@@ -89,6 +75,26 @@ export function createPages(deps: {
       requests.xsrf.check(context, await context.cookieCaller(), req.body)
     },
   }
+}
+
+/** Who has become an admin, or is none any more, is sent on with other secrets (checklist C-3). */
+async function renews(
+  { login, requests }: PagesDeps,
+  caller: Caller,
+  req: Request,
+  res: Response,
+): Promise<boolean> {
+  const user = userOf(caller)
+  const { proof } = caller
+  const { mode } = contextOf(req).provenance
+  const navigates = req.method === 'GET' && (mode === null || mode === 'navigate')
+  if (!user || proof.kind !== 'session' || !navigates || proof.session.admin === user.admin)
+    return false
+  const renewed = await login.renew(user, proof.session)
+  if (!renewed) return false
+  requests.cookies.set(req, res, renewed)
+  res.redirect(req.originalUrl)
+  return true
 }
 
 /** A server as the views know it. */
