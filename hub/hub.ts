@@ -1,8 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { authenticators } from '../authenticators/index.ts'
-import { describeError, HubError } from '../packages/core/errors.ts'
-import type { ServerContext } from '../packages/core/spawner.ts'
+import { describeError } from '../packages/core/errors.ts'
 import { configurableHttpProxy } from '../proxy/client.ts'
 import { embeddedCommand, isEmbeddedCommand, settleCommand, spawners } from '../spawners/index.ts'
 import type { HubControl } from './api/hub.ts'
@@ -18,6 +17,7 @@ import {
 import { createObservation } from './composition/observation.ts'
 import { createRights } from './composition/rights.ts'
 import { createRouting, takeUp } from './composition/routing.ts'
+import { createServers } from './composition/servers.ts'
 import { loadServices } from './composition/services.ts'
 import { allowRule } from './config/checks.ts'
 import type { Config, Drivers } from './config.ts'
@@ -28,7 +28,7 @@ import { createLoginAttempts } from './domain/login-attempts.ts'
 import { createOauthProvider } from './domain/oauth-provider.ts'
 import type { Routes } from './domain/routes.ts'
 import { renameInvalid } from './domain/server-names.ts'
-import { Servers } from './domain/servers.ts'
+import type { Servers } from './domain/servers.ts'
 import { SessionUse } from './domain/session-use.ts'
 import type { Services } from './domain/services.ts'
 import { createShareCodes, createShares } from './domain/shares.ts'
@@ -139,15 +139,9 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   const logDir = join(dataDir, 'logs')
   mkdirSync(join(logDir, 'servers'), { recursive: true, mode: 0o700 })
 
-  const common = { ...options, metrics, database, log, urls, logDir }
-  const { proxy, routes } = await createRouting(common)
-  const beforeStart = (user: User): Promise<void> => refresher.beforeStart(user)
-  const stopServers = (user: User): Promise<void> => servers.stopAllOf(user)
-  const servers = createServers({ ...options, ...core, log, urls, routes, logDir, beforeStart })
-  const logins = createLogins({ ...options, ...core, log, stopServers })
-  const { refresher } = logins
+  const common = { ...options, ...core, database, log, urls, logDir }
+  const { proxy, routes, servers, logins, services, stopServers } = await createWork(common)
   closers.add(() => servers.detach())
-  const services = await loadServices({ ...options, ...core, database, log, urls, routes, logDir })
   closers.add(() => services.stop({ now: false }))
   const state = { isAdopted: false, isProxyUp: false }
   const stopping = new Stopping()
@@ -180,19 +174,49 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   const interval = hub.lastActivityInterval
   closers.add(startJobs({ ...core, routes, servers, log, interval, purged }))
 
-  const ended = stopping.carryOut({ servers, services, proxy, closers, log })
-  const { bindUrl, publicUrl, baseUrl } = hub
-  const url = publicUrl?.href ?? `${bindUrl.origin}${baseUrl}`
   metrics.started(seconds())
+  const stopped = stopping.carryOut({ servers, services, proxy, closers, log })
+  return runningHub({ options, control, stopping, stopped, internalUrl: listener.origin })
+}
+
+interface WorkDeps extends StartOptions, Core {
+  readonly database: Database
+  readonly log: Log
+  readonly urls: HubUrls
+  readonly logDir: string
+}
+
+/** What the hub is for: routes, servers, logins, services. Nothing of it runs yet. */
+async function createWork(deps: WorkDeps) {
+  const { proxy, routes } = await createRouting(deps)
+  const beforeStart = (user: User): Promise<void> => logins.refresher.beforeStart(user)
+  const servers = createServers({ ...deps, ...ownSpawner(deps), routes, beforeStart })
+  const stopServers = (user: User): Promise<void> => servers.stopAllOf(user)
+  const logins = createLogins({ ...deps, stopServers })
+  const services = await loadServices({ ...deps, routes })
+  return { proxy, routes, servers, logins, services, stopServers }
+}
+
+/** Tells whoever waits that the hub is there. */
+function runningHub(deps: {
+  readonly options: StartOptions
+  readonly control: HubControl
+  readonly stopping: Stopping
+  readonly stopped: Promise<Stopped>
+  readonly internalUrl: string
+}): Hub {
+  const { options, control, stopping, stopped, internalUrl } = deps
+  const { bindUrl, publicUrl, baseUrl } = options.config.hub
+  const url = publicUrl?.href ?? `${bindUrl.origin}${baseUrl}`
   options.ready?.({ url, loginLink: control.issueLoginLink()?.url ?? null })
   return {
     url,
-    internalUrl: listener.origin,
+    internalUrl,
     issueLoginLink: () => control.issueLoginLink(),
-    stopped: ended,
+    stopped,
     stop(wanted) {
       stopping.request(wanted, 'asked to')
-      return ended
+      return stopped
     },
   }
 }
@@ -256,59 +280,14 @@ async function createCore(
   }
 }
 
-function createServers(
-  deps: StartOptions &
-    Core & {
-      readonly log: Log
-      readonly urls: HubUrls
-      readonly routes: Routes
-      readonly logDir: string
-      readonly beforeStart: (user: User) => Promise<void>
-    },
-): Servers {
-  const { config, env, quickStart } = deps
-  const { driver, base } = config.spawner
-  const options = spawnerOptions(config, env, quickStart)
-  const kept = Object.fromEntries(
-    [...base.envKeep, 'PATH', 'LANG', 'LC_ALL', 'TZ'].flatMap((name) =>
-      env[name] === undefined ? [] : [[name, env[name]]],
-    ),
-  )
-  return new Servers({
-    ...deps,
-    store: deps.serverRows,
-    logDir: join(deps.logDir, 'servers'),
-    driver: driver.name,
-    createSpawner(name: string, context: ServerContext) {
-      if (name === driver.name) return driver.create(options, context)
-      const other = spawners.find((candidate) => candidate.name === name)
-      if (!other)
-        throw new HubError('unavailable', `its spawner ${name} is not configured any more`)
-      return other.create(other.config.parse({}), context)
-    },
-    spawner: base,
-    environment: {
-      ...base,
-      kept,
-      cookieHostPrefixEnabled: config.hub.cookieHostPrefixEnabled,
-      hubConnectUrl: base.hubConnectUrl ?? null,
-    },
-    limits: {
-      concurrentSpawns: config.hub.concurrentSpawnLimit,
-      activeServers: config.hub.activeServerLimit,
-    },
-    named: config.hub,
-    requirePkce: isEmbeddedCommand(options['cmd']),
-  })
-}
-
 /** A quick start always runs the embedded server, as does a machine without `jupyterhub-singleuser`. */
-function spawnerOptions({ spawner }: Config, env: StartOptions['env'], quickStart: boolean) {
-  const { driver, options } = spawner
-  if (!('cmd' in driver.config.shape)) return options
+function ownSpawner({ config, env, quickStart }: StartOptions) {
+  const { driver, options } = config.spawner
+  if (!('cmd' in driver.config.shape)) return { spawners, options, requirePkce: false }
   const settled = settleCommand(options['cmd'], env['PATH'] ?? '')
-  const cmd = quickStart ? embeddedCommand() : settled
-  return cmd === undefined ? options : { ...options, cmd }
+  const cmd = quickStart ? embeddedCommand() : (settled ?? options['cmd'])
+  const settledOptions = cmd === undefined ? options : { ...options, cmd }
+  return { spawners, options: settledOptions, requirePkce: isEmbeddedCommand(cmd) }
 }
 
 interface ControlDeps {

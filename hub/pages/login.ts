@@ -50,8 +50,7 @@ export const customLoginView = 'authenticator.customHtml'
 
 /** Login and logout (wire section 8.3). */
 export function loginPages(deps: LoginPagesDeps): Router {
-  const { pages, cookies } = deps
-  const { hubPrefix } = pages.urls
+  const { pages, login, cookies } = deps
   const router = strictRouter()
 
   /** Sets the cookies of a new login and ends the one before; answers where it leads. */
@@ -61,38 +60,6 @@ export function loginPages(deps: LoginPagesDeps): Router {
     cookies.set(req, res, { secret, session })
     return destination(deps, req, user, next)
   }
-
-  serveLogin(router, deps, open)
-
-  router.get('/logout', async (req, res) => {
-    const { provenance } = contextOf(req)
-    const caller = await contextOf(req).cookieCaller()
-    if (provenance.site === 'cross-site' && caller)
-      return pages.show(req, res, 'logout-confirm', { formAction: `${hubPrefix}logout` })
-    await logOut(deps, req, res)
-  })
-
-  router.post('/logout', async (req, res) => {
-    await pages.checkXsrf(req)
-    await logOut(deps, req, res)
-  })
-
-  serveAuthenticator(router, {
-    ...deps,
-    open,
-    refuse: (req, res) => showForm(deps, req, res, failureText(deps)),
-  })
-  serveStrategies(router, { ...deps, open })
-  return router
-}
-
-/** The login page and its form. */
-function serveLogin(
-  router: Router,
-  deps: LoginPagesDeps,
-  open: (loggedIn: LoggedIn, req: Request, res: Response) => Promise<string>,
-): void {
-  const { pages, login } = deps
 
   router.get('/login', async (req, res) => {
     const caller = await contextOf(req).cookieCaller()
@@ -128,6 +95,33 @@ function serveLogin(
     }
     if (!loggedIn) return showForm(deps, req, res, failureText(deps))
     res.redirect(await open(loggedIn, req, res))
+  })
+
+  serveLogout(router, deps)
+  serveAuthenticator(router, {
+    ...deps,
+    open,
+    refuse: (req, res) => showForm(deps, req, res, failureText(deps)),
+  })
+  serveStrategies(router, { ...deps, open })
+  return router
+}
+
+function serveLogout(router: Router, deps: LoginPagesDeps): void {
+  const { pages } = deps
+
+  router.get('/logout', async (req, res) => {
+    const { provenance } = contextOf(req)
+    const caller = await contextOf(req).cookieCaller()
+    const formAction = `${pages.urls.hubPrefix}logout`
+    if (provenance.site === 'cross-site' && caller)
+      return pages.show(req, res, 'logout-confirm', { formAction })
+    await logOut(deps, req, res)
+  })
+
+  router.post('/logout', async (req, res) => {
+    await pages.checkXsrf(req)
+    await logOut(deps, req, res)
   })
 }
 

@@ -35,7 +35,6 @@ interface PagesDeps {
 export function createPages(deps: PagesDeps): Pages {
   const { render, requests, urls, access, services } = deps
   const toStranger = createStrangerPages(render)
-
   return {
     urls,
     access,
@@ -61,8 +60,7 @@ export function createPages(deps: PagesDeps): Pages {
     async loggedIn(req, res) {
       const caller = await contextOf(req).cookieCaller()
       const user = userOf(caller)
-      if (caller && user)
-        return (await renew(deps, { req, res, caller })) ? null : { ...caller, user }
+      if (caller && user) return (await renews(deps, caller, req, res)) ? null : { ...caller, user }
       if (req.method !== 'GET' && req.method !== 'HEAD')
         throw new HubError(
           'not_authenticated',
@@ -79,13 +77,12 @@ export function createPages(deps: PagesDeps): Pages {
   }
 }
 
-/**
- * Who has become an admin, or is none any more, goes on with other secrets (checklist C-3): true when the
- * browser was sent to the same page again with them.
- */
-async function renew(
+/** Who has become an admin, or is none any more, is sent on with other secrets (checklist C-3). */
+async function renews(
   { login, requests }: PagesDeps,
-  { req, res, caller }: { readonly req: Request; readonly res: Response; readonly caller: Caller },
+  caller: Caller,
+  req: Request,
+  res: Response,
 ): Promise<boolean> {
   const user = userOf(caller)
   const { proof } = caller
