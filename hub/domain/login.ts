@@ -94,7 +94,8 @@ class LoginPipeline implements Login {
     checkSizes(request.form)
     const { log, events } = this.#deps
     const peer = request.peerAddress
-    const typed = shortName(request.form['username'] ?? '')
+    const said = verdict?.kind === 'identified' ? verdict.identity.userName : ''
+    const typed = shortName(request.form['username'] ?? said)
     const signal = AbortSignal.any([request.signal, AbortSignal.timeout(patience)])
     const found = await this.#identify({ ...request, signal }, verdict).catch(reasonOf)
     if (typeof found === 'string') return this.#refuse(typed, peer, found)
