@@ -39,6 +39,8 @@ type TicketPool = WorkerPool<TicketRequest, TicketReply>
 export const kerberos = defineAuthenticator({
   name: 'kerberos',
   config: schema,
+  // Realms are where people may come from, and do not let them in.
+  allows: () => false,
   async create(options, context) {
     const { keytab, krb5Config, workers } = options
     checkKeytab(keytab)

@@ -37,6 +37,7 @@ export function multi(drivers: readonly AuthenticatorDriver[]): AuthenticatorDri
   return defineAuthenticator({
     name: 'multi',
     config: schema,
+    allows: ({ providers }) => providers.some(letsIn),
     async create({ providers }, context) {
       const members: Member[] = []
       try {
@@ -89,6 +90,13 @@ function providerSchema(drivers: readonly AuthenticatorDriver[]) {
     for (const issue of options.error.issues) fail(issue.message, ...issue.path)
     return z.NEVER
   })
+}
+
+/** The hub's own rule where a driver does not say. */
+function letsIn({ driver, options }: Provider): boolean {
+  if (driver.allows) return driver.allows(options)
+  const rules = Object.entries(options).filter(([name]) => name.startsWith('allow'))
+  return rules.some(([, value]) => value === true || (Array.isArray(value) && value.length > 0))
 }
 
 function isDriver(value: unknown): boolean {

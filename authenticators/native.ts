@@ -60,6 +60,7 @@ export interface NativeParts {
 export const native = defineAuthenticator({
   name: 'native',
   config: schema,
+  allows: ({ allowApproved, openSignup }) => allowApproved && !openSignup,
   create(options, context) {
     if (options.enableTotp && !context.passwords.keepsSecrets)
       throw new HubError(

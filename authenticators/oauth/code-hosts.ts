@@ -131,6 +131,7 @@ export const gitlab = defineOauth({
           issuer: site,
           authorization_endpoint: `${site}/oauth/authorize`,
           token_endpoint: `${site}/oauth/token`,
+          revocation_endpoint: `${site}/oauth/revoke`,
         },
       },
       account: ({ user }) => accountOf(site, user['id']),

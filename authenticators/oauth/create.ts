@@ -1,4 +1,4 @@
-import { buildEndSessionUrl } from 'openid-client'
+import { buildEndSessionUrl, tokenRevocation } from 'openid-client'
 import type { Authenticator, Verdict } from 'portico/authenticator'
 import { backChannelLogout } from './back-channel.ts'
 import { callbackUrlOf } from './callback-url.ts'
@@ -40,6 +40,7 @@ export async function createOauthAuthenticator(
     ...(options.custom403Message === '' ? {} : { refusalText: options.custom403Message }),
     strategy,
     refresh: (identity) => refresh(deps, identity),
+    logOut: (authState) => revoke(deps, authState),
     logoutUrl: (authState) => logoutUrlOf(deps, authState),
     routes: isOpenId
       ? [
@@ -51,6 +52,17 @@ export async function createOauthAuthenticator(
         ]
       : [],
   }
+}
+
+/** Makes the tokens of a login worthless, where the provider can (RFC 7009): with the first, the other. */
+async function revoke({ configuration }: IdentifyDeps, authState: unknown): Promise<void> {
+  const refreshToken = textAt(authState, 'refresh_token')
+  const token = refreshToken ?? textAt(authState, 'access_token')
+  if (token === undefined) return
+  const config = await configuration()
+  if (config.serverMetadata().revocation_endpoint === undefined) return
+  const kind = refreshToken === undefined ? 'access_token' : 'refresh_token'
+  await tokenRevocation(config, token, { token_type_hint: kind })
 }
 
 async function logoutUrlOf(

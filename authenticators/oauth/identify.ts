@@ -61,7 +61,7 @@ export async function identify(
     authState: state,
     ...(providerSession === undefined ? {} : { providerSession }),
     ...(deps.context.manageGroups ? { groups: [...new Set(groups)] } : {}),
-    ...(displayName === undefined ? {} : { userInfo: { display_name: displayName } }),
+    ...(displayName === undefined ? {} : { userInfo: { display_name: displayName.slice(0, 200) } }),
   }
   return { kind: 'identified', identity }
 }
@@ -107,7 +107,10 @@ function openIdAccount(claims: Claims) {
 
 function nameOf({ options, provider }: IdentifyDeps, facts: Facts): string | { refusal: string } {
   const { usernameClaim, allowUnverifiedEmail } = options
-  if (typeof usernameClaim === 'function') return usernameClaim(facts.user)
+  if (typeof usernameClaim === 'function') {
+    const name: unknown = usernameClaim(facts.user)
+    return typeof name === 'string' ? name : { refusal: 'usernameClaim gives no text' }
+  }
   if (provider.userName) {
     const name = provider.userName(facts)
     return name ?? { refusal: 'the provider gives them no name that can be used' }

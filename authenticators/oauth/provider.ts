@@ -40,7 +40,7 @@ export interface Endpoints {
   readonly issuer: string
   readonly authorization_endpoint: string
   readonly token_endpoint: string
-  readonly end_session_endpoint?: string
+  readonly revocation_endpoint?: string
 }
 
 /**

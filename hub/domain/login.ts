@@ -132,7 +132,8 @@ class LoginPipeline implements Login {
     const signal = AbortSignal.any([request.signal, AbortSignal.timeout(patience)])
     const entered = await this.#admit({ ...request, signal }, verdict).catch(reasonOf)
     if (typeof entered === 'string') {
-      this.#refuse(typed, peer, entered)
+      const said = verdict?.kind === 'identified' ? verdict.identity.userName : typed
+      this.#refuse(typed === '' ? said : typed, peer, entered)
       await attempt.refused(request.signal)
       return null
     }

@@ -1,6 +1,8 @@
 import type { Request, Response, Router } from 'express'
 import { describeError, HubError, statusOf } from '../../packages/core/errors.ts'
 import type { Authenticator } from '../../packages/core/authenticator.ts'
+import { within } from '../../packages/core/promises.ts'
+import type { Json } from '../../packages/core/spawner.ts'
 import { userOf } from '../domain/access.ts'
 import type { AuthStates } from '../domain/auth-states.ts'
 import type { LoggedIn, Login } from '../domain/login.ts'
@@ -264,11 +266,28 @@ async function logOut(deps: LoginPagesDeps, req: Request, res: Response): Promis
     servers.stopAllOf(user).catch((error: unknown) => {
       deps.log.error('servers could not be stopped at logout', { error: describeError(error) })
     })
-  const { logoutUrl } = authenticator
-  const elsewhere = typeof logoutUrl === 'function' ? await logoutUrl(authState) : logoutUrl
+  if (user) await tellAuthenticator(deps, authState)
+  const elsewhere =
+    typeof authenticator.logoutUrl === 'function'
+      ? await authenticator.logoutUrl(authState)
+      : authenticator.logoutUrl
   if (elsewhere !== undefined) return res.redirect(elsewhere)
   if (options.autoLogin) return pages.show(req, res, 'logout', { autoLogin: true })
   res.redirect(`${pages.urls.hubPrefix}login`)
+}
+
+/** Milliseconds that a logout waits for the provider. */
+const patience = 5000
+
+async function tellAuthenticator(
+  { authenticator, log }: LoginPagesDeps,
+  authState: Json | undefined,
+): Promise<void> {
+  try {
+    await within(patience, authenticator.logOut?.(authState), 'the logout at the provider')
+  } catch (error) {
+    log.warn('the authenticator could not be told of a logout', { error: describeError(error) })
+  }
 }
 
 function shortened(name: string): string {

@@ -211,6 +211,11 @@ export interface Authenticator {
   /** Where logout continues, for example at the provider; `authState` is what was stored at login. */
   readonly logoutUrl?:
     string | ((authState: Json | undefined) => string | undefined | Promise<string | undefined>)
+  /**
+   * Called at logout with what was stored at login, before `logoutUrl` is asked; may make tokens
+   * worthless. A throw is a line in the log.
+   */
+  logOut?(authState: Json | undefined): Promise<void>
   /** Called for every new user; must be idempotent. */
   addUser?(userName: string): Promise<void>
   deleteUser?(userName: string): Promise<void>

@@ -192,6 +192,16 @@ describe('several authenticators', () => {
     }
   })
 
+  it('let somebody in when one of them does', () => {
+    const allows = (...providers: object[]) => multi.allows?.(multi.config.parse({ providers }))
+    const local = { driver: 'native', name: 'local' }
+    const machine = { driver: 'pam', name: 'machine' }
+    assert.equal(allows(staff, guests, machine), false)
+    assert.equal(allows(staff, local), true)
+    assert.equal(allows(staff, { ...local, openSignup: true }), false)
+    assert.equal(allows({ ...machine, allowedGroups: ['users'] }), true)
+  })
+
   it('log people in through the hub', async () => {
     await using test = await startTestHub({
       config: {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
+import type { Authenticator } from 'portico/authenticator'
 import type { ConfigInput } from '../../hub/config.ts'
 import { apiCaller } from '../support/api-caller.ts'
 import { Browser } from '../support/browser.ts'
@@ -136,6 +137,29 @@ describe('auth state', { timeout: 240_000 }, () => {
     assert.deepEqual(seen, ['ada', { access_token: 'new' }])
     for (const file of ['portico.sqlite', 'portico.sqlite-wal'])
       assert.ok(!readFileSync(join(test.dataDir, file), 'latin1').includes('very-secret'))
+  })
+
+  it('is given back at logout, which goes on where the authenticator says, also when it fails', async () => {
+    class Provider implements Authenticator {
+      readonly #home = 'https://provider.test/bye?was='
+      authenticate = () =>
+        Promise.resolve({
+          kind: 'identified' as const,
+          identity: { userName: 'ada', ...letIn, authState: 'the-state' },
+        })
+      logOut(state: unknown): Promise<void> {
+        return Promise.reject(new Error(`no answer about ${String(state)}`))
+      }
+      logoutUrl(state: unknown): string {
+        return `${this.#home}${String(state)}`
+      }
+    }
+    const driver = { ...directoryDriver(people), create: () => new Provider() }
+    await using test = await startHub({ driver, enableAuthState: true })
+    const ada = await logIn(test, 'ada')
+    const left = await ada.get('/hub/logout')
+    assert.equal(left.headers.get('location'), 'https://provider.test/bye?was=the-state')
+    assert.ok(test.logLines.some((line) => line.includes('no answer about the-state')))
   })
 
   it('is refused where it is not kept', async () => {

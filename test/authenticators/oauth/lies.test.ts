@@ -273,6 +273,40 @@ describe('oidc', () => {
     assert.deepEqual(await at.authenticator.refresh?.(without), without)
   })
 
+  it('makes tokens worthless and ends the session at the provider, when asked to', async (t) => {
+    const { provider, login: at } = await login(t, {
+      logoutAtProvider: true,
+      logoutRedirectUrl: 'https://hub.test/hub/login',
+    })
+    provider.tokens = (given) => ({ ...given, refresh_token: 'refresh-1' })
+    const outcome = await at.logIn()
+    assert.ok(outcome.kind === 'identified')
+    const { authState } = outcome.identity
+    const { logoutUrl } = at.authenticator
+    assert.ok(typeof logoutUrl === 'function')
+    assert.equal(await logoutUrl(authState), 'https://hub.test/hub/login')
+    await at.authenticator.logOut?.(authState)
+    assert.equal(provider.asked.at(-1)?.url.pathname, '/userinfo', 'there is nowhere to revoke')
+    const other = await login(t, { logoutAtProvider: true })
+    const { issuer } = other.provider
+    other.provider.metadata = {
+      end_session_endpoint: `${issuer}/end`,
+      revocation_endpoint: `${issuer}/revoke`,
+    }
+    other.provider.routes.set('/revoke', () => '')
+    await other.login.authenticator.logOut?.(authState)
+    const revoked = other.provider.asked.at(-1)?.form
+    assert.deepEqual(
+      [revoked?.get('token'), revoked?.get('token_type_hint')],
+      ['refresh-1', 'refresh_token'],
+    )
+    const ends = other.login.authenticator.logoutUrl
+    assert.ok(typeof ends === 'function')
+    const end = new URL((await ends(authState)) ?? '')
+    assert.equal(end.pathname, '/end')
+    assert.match(end.searchParams.get('id_token_hint') ?? '', /^eyJ/)
+  })
+
   it('proves itself by a private key', async (t) => {
     const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
     const file = join(temporaryFolder(t), 'client.pem')
