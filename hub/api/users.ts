@@ -155,12 +155,11 @@ function oneUser(deps: UsersApiDeps, models: UserModels): readonly Endpoint[] {
       async handle({ caller, params, query }) {
         if (query.explain !== undefined) return explained(deps, caller, params.user)
         const includeStopped = query.include_stopped_servers
-        const known = holdsAny(caller.scopes, 'admin:auth_state')
-          ? null
-          : models.known(caller, params.user, includeStopped)
+        const mayBeSecret = deps.authStates.isKept && holdsAny(caller.scopes, 'admin:auth_state')
+        const known = mayBeSecret ? null : models.known(caller, params.user, includeStopped)
         if (known) return { kind: 'prepared', json: known }
         const user = await users.byName(params.user)
-        if (await seesAuthState(deps, caller, user)) {
+        if (mayBeSecret && (await seesAuthState(deps, caller, user))) {
           const model = await models.model(user, caller, includeStopped)
           return json({ ...model, auth_state: await deps.authStates.of(user) })
         }

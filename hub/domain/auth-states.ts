@@ -6,6 +6,8 @@ import type { User, UserStore } from '../store/users.ts'
 
 /** What the authenticator knows of people and wants kept, such as tokens of a provider; encrypted at rest. */
 export interface AuthStates {
+  /** False when this hub keeps none: `of` is always null then. */
+  readonly isKept: boolean
   /** Null when there is none, or none that can be read: `authenticator.enableAuthState`. */
   of(user: Pick<User, 'id' | 'name'>): Promise<Json | null>
   /** @throws {HubError} `invalid_request` when this hub keeps none. */
@@ -27,6 +29,7 @@ export function createAuthStates({ users, cipher, log }: AuthStatesDeps): AuthSt
       ? null
       : cipher.encrypt(Buffer.from(JSON.stringify(state)))
   return {
+    isKept: cipher !== null,
     seal,
 
     async of({ id, name }) {
