@@ -44,17 +44,21 @@ export function createPages(deps: PagesDeps): Pages {
       const caller = await context.cookieCaller().catch(() => null)
       const user = userOf(caller)
       const xsrfToken = requests.xsrf.issue(req, res, caller)
-      const fresh = { xsrfToken, requestId: context.id }
       const html =
         caller && user
           ? render(view, {
               user: { name: user.name, admin: user.admin },
               services: services.linksFor(caller.scopes),
-              ...fresh,
+              xsrfToken,
+              requestId: context.id,
               ...data,
             })
-          : toStranger(view, data, fresh)
-      res.status(status).set('Cache-Control', 'no-store').type('html').send(html)
+          : toStranger(view, data, { xsrfToken, requestId: () => context.id })
+      res.statusCode = status
+      res.setHeader('Cache-Control', 'no-store')
+      res.setHeader('Content-Type', 'text/html; charset=utf-8')
+      res.setHeader('Content-Length', Buffer.byteLength(html))
+      res.end(html)
     },
 
     async loggedIn(req, res) {

@@ -4,7 +4,8 @@ import type { Render } from './render.ts'
 /** What is new in every answer. */
 export interface FreshValues {
   readonly xsrfToken: string
-  readonly requestId: string
+  /** Made only where the page shows it. */
+  readonly requestId: () => string
 }
 
 /** Most pages kept, and the longest data that one of them may depend on, in characters. */
@@ -35,11 +36,10 @@ export function createStrangerPages(render: Render) {
   }
 
   return (view: string, data: object, fresh: FreshValues): string => {
-    const values = new Map([
-      [marks.xsrfToken, fresh.xsrfToken],
-      [marks.requestId, fresh.requestId],
-      [marks.now, new Date().toISOString()],
-    ])
-    return templateOf(view, data).replace(places, (found) => values.get(found) ?? '')
+    const valueOf = (found: string): string => {
+      if (found === marks.xsrfToken) return fresh.xsrfToken
+      return found === marks.requestId ? fresh.requestId() : new Date().toISOString()
+    }
+    return templateOf(view, data).replace(places, valueOf)
   }
 }

@@ -16,7 +16,7 @@ describe('a page for a stranger', () => {
       const { xsrfToken: _token, ...rest } = data as Record<string, unknown>
       for (const number of [1, 2]) {
         const fresh = { xsrfToken: `token-${number}`, requestId: `request-${number}` }
-        const html = show(view, rest, fresh)
+        const html = show(view, rest, { ...fresh, requestId: () => fresh.requestId })
         const now = /data-now="([^"]+)"/.exec(html)?.[1]
         assert.equal(html, render(view, { services: [], ...fresh, ...rest, now }), label)
       }
@@ -25,7 +25,7 @@ describe('a page for a stranger', () => {
 
   it('keeps apart what was asked for with other data', () => {
     const show = createStrangerPages(render)
-    const fresh = { xsrfToken: 'token', requestId: 'request' }
+    const fresh = { xsrfToken: 'token', requestId: () => 'request' }
     const [login] = strangers.filter(({ view }) => view === 'login')
     const one = show('login', { ...login?.data, username: 'ada' }, fresh)
     const other = show('login', { ...login?.data, username: 'bob' }, fresh)
