@@ -227,6 +227,6 @@ it('lists a part of the table, and all of it while traffic goes on', async () =>
     assert.equal((await ask(`${proxy.url}/here`)).text, 'here')
     served += 1
   }
-  assert.ok(served > 1, `${served} requests meanwhile`)
+  assert.ok(served > 5, `${served} requests meanwhile`)
   assert.equal(Object.keys(JSON.parse((await listing).text) as object).length, 30_001)
 })
