@@ -1,3 +1,4 @@
+import { BoundedMap } from 'portico/bounded-map'
 import type { Limits as LimitSettings } from './settings.ts'
 
 export type LimitName = 'client-concurrency' | 'client-rate' | 'route-concurrency'
@@ -11,7 +12,7 @@ interface Bucket {
 }
 
 const nothing: Leave = () => {}
-/** Rates of clients that have been silent are forgotten when there are more. */
+/** Most clients whose rates are remembered; after a second of silence a bucket is as full as a new one. */
 const maxBuckets = 10_000
 
 /** Bounds what a single client address and a single route may take. Each process counts by itself. */
@@ -19,7 +20,7 @@ export class Limits {
   readonly #settings: LimitSettings
   readonly #clients = new Map<string, number>()
   readonly #routes = new Map<string, number>()
-  readonly #buckets = new Map<string, Bucket>()
+  readonly #buckets = new BoundedMap<string, Bucket>(maxBuckets)
 
   constructor(settings: LimitSettings) {
     this.#settings = settings
@@ -50,17 +51,9 @@ export class Limits {
     bucket.tokens = Math.min(rate, bucket.tokens + ((now - bucket.at) / 1000) * rate)
     bucket.at = now
     this.#buckets.set(client, bucket)
-    if (this.#buckets.size > maxBuckets) this.#forgetFull(now)
     if (bucket.tokens < 1) return false
     bucket.tokens -= 1
     return true
-  }
-
-  /** After a second of silence a bucket is as full as a new one. */
-  #forgetFull(now: number): void {
-    for (const [client, { at }] of this.#buckets) if (now - at > 1000) this.#buckets.delete(client)
-    const [oldest] = this.#buckets.keys()
-    if (this.#buckets.size > maxBuckets && oldest !== undefined) this.#buckets.delete(oldest)
   }
 }
 

@@ -1,3 +1,4 @@
+import { BoundedMap } from 'portico/bounded-map'
 import { RouteTable } from './route-table.ts'
 import type { JsonObject } from './routes.ts'
 
@@ -17,6 +18,7 @@ export const maxTombstones = 100_000
 /** The paths whose server is gone. When there are too many, the oldest ones are forgotten. */
 export class Tombstones {
   readonly #table = new RouteTable<Tombstone>()
+  readonly #order = new BoundedMap<string, null>(maxTombstones)
 
   get size(): number {
     return this.#table.size
@@ -39,18 +41,18 @@ export class Tombstones {
   }
 
   set(tombstone: Tombstone): void {
-    this.#table.delete(tombstone.path)
     this.#table.set(tombstone.path, tombstone)
-    if (this.#table.size <= maxTombstones) return
-    const [oldest] = this.#table.entries().next().value ?? []
+    const oldest = this.#order.set(tombstone.path, null)
     if (oldest !== undefined) this.#table.delete(oldest)
   }
 
   delete(path: string): boolean {
+    this.#order.delete(path)
     return this.#table.delete(path) !== undefined
   }
 
   clear(): void {
+    this.#order.clear()
     this.#table.become(new RouteTable())
   }
 }

@@ -11,7 +11,7 @@ type Model = Record<string, unknown>
 
 const time = (date: Date | null): string | null => date?.toISOString() ?? null
 
-/** Everything that a user's model may show; how much of it depends on the caller (wire section 3.1). */
+/** Everything that a user's model may show; how much of it depends on the caller's scopes (wire section 3.1). */
 export interface UserFacts {
   readonly user: User
   readonly groups: readonly string[]
@@ -25,59 +25,62 @@ export interface ModelOptions {
   readonly includeStopped: boolean
 }
 
-/** The user as this caller may see them; null when nothing is visible. */
-export function userModel(facts: UserFacts, caller: Caller, options: ModelOptions): Model | null {
+/** The user as a caller with these scopes may see them; null when nothing is visible. */
+export function userModel(
+  facts: UserFacts,
+  scopes: ReadonlySet<string>,
+  options: ModelOptions,
+): Model | null {
   const { user, groups } = facts
   const resource: Resource = { kind: 'user', user: user.name }
-  const holds = (...scopes: readonly string[]): boolean =>
-    scopes.some((scope) => allows(caller.scopes, scope, resource, () => groups))
-  const isNamed = holds('read:users', 'read:users:name', 'read:roles:users')
-  const fallback = facts.servers.find(({ name }) => name === '')
-  const model: Model = {
-    ...(isNamed ? { admin: user.admin } : {}),
-    ...(holds('read:users', 'read:users:name') ? { user_info: user.userInfo } : {}),
-    ...(holds('read:users', 'read:users:groups') ? { groups } : {}),
-    ...(holds('read:users', 'read:roles:users') ? { roles: facts.roles } : {}),
-    ...(holds('read:users', 'read:users:activity')
-      ? { last_activity: time(facts.lastActivityAt) }
-      : {}),
-    ...(holds('read:users') && fallback ? defaultServerKeys(user, fallback) : {}),
-    ...(holds('admin:auth_state') ? { auth_state: null } : {}),
-    ...serverKeys(facts, caller, options),
+  const holds = (scope: string): boolean => allows(scopes, scope, resource, () => groups)
+  const seesAll = holds('read:users')
+  const seesName = seesAll || holds('read:users:name')
+  const seesRoles = seesAll || holds('read:roles:users')
+  const model: Model = { kind: 'user', name: user.name }
+  if (seesName || seesRoles) model['admin'] = user.admin
+  if (seesName) model['user_info'] = user.userInfo
+  if (seesAll || holds('read:users:groups')) model['groups'] = groups
+  if (seesRoles) model['roles'] = facts.roles
+  if (seesAll || holds('read:users:activity')) model['last_activity'] = time(facts.lastActivityAt)
+  if (seesAll) {
+    const fallback = facts.servers.find(({ name }) => name === '')
+    model['server'] = fallback?.state.kind === 'ready' ? fallback.prefix : null
+    model['pending'] = fallback ? wireState(fallback.state).pending : null
+    model['created'] = time(user.createdAt)
   }
-  if (Object.keys(model).length === 0) return null
-  return { kind: 'user', name: user.name, ...model }
+  if (holds('admin:auth_state')) model['auth_state'] = null
+  const servers = visibleServers(facts, scopes, options)
+  if (servers) model['servers'] = servers
+  return Object.keys(model).length === 2 ? null : model
 }
 
-function defaultServerKeys(user: User, { state, prefix }: ServerView): Model {
-  return {
-    server: state.kind === 'ready' ? prefix : null,
-    pending: wireState(state).pending,
-    created: time(user.createdAt),
-  }
-}
-
-function serverKeys(
+/** Null when the caller sees neither all servers of this user nor one of them. */
+function visibleServers(
   { user, groups, servers }: UserFacts,
-  caller: Caller,
-  options: ModelOptions,
-): Model {
-  const shown = servers.filter(({ name, state }) => {
-    if (state.kind === 'stopped' && !options.includeStopped) return false
-    const resource = { kind: 'server', user: user.name, server: name } as const
-    return allows(caller.scopes, 'read:servers', resource, () => groups)
-  })
-  const all = allows(caller.scopes, 'read:servers', { kind: 'user', user: user.name }, () => groups)
-  if (!all && shown.length === 0) return {}
-  return {
-    servers: Object.fromEntries(
-      shown.map((server) => [server.name, serverModel(server, caller, options.urls)]),
-    ),
-  }
+  scopes: ReadonlySet<string>,
+  { urls, includeStopped }: ModelOptions,
+): Model | null {
+  const sees = (resource: Resource): boolean =>
+    allows(scopes, 'read:servers', resource, () => groups)
+  const seesAll = sees({ kind: 'user', user: user.name })
+  const shown = servers.filter(
+    ({ name, state }) =>
+      (includeStopped || state.kind !== 'stopped') &&
+      (seesAll || sees({ kind: 'server', user: user.name, server: name })),
+  )
+  if (!seesAll && shown.length === 0) return null
+  return Object.fromEntries(
+    shown.map((server) => [server.name, serverModel(server, { scopes }, urls)]),
+  )
 }
 
 /** A server (wire section 3.2). */
-export function serverModel(server: ServerView, caller: Caller, urls: HubUrls): Model {
+export function serverModel(
+  server: ServerView,
+  { scopes }: Pick<Caller, 'scopes'>,
+  urls: HubUrls,
+): Model {
   const { userName, name, state, prefix } = server
   const { publicUrl } = urls
   const progressUrl = `${urls.serverApi(userName, name)}/progress`
@@ -94,9 +97,7 @@ export function serverModel(server: ServerView, caller: Caller, urls: HubUrls): 
     full_url: publicUrl ? `${publicUrl.origin}${prefix}` : null,
     full_progress_url: publicUrl ? `${publicUrl.origin}${progressUrl}` : null,
     user_options: server.userOptions,
-    ...(allows(caller.scopes, 'admin:server_state', resource)
-      ? { state: server.spawnerState }
-      : {}),
+    ...(allows(scopes, 'admin:server_state', resource) ? { state: server.spawnerState } : {}),
   }
 }
 

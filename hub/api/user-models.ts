@@ -17,7 +17,7 @@ export interface UserModelDeps {
   readonly urls: HubUrls
 }
 
-/** Users as callers may see them (wire section 3.1), rendered once for each caller until they change. */
+/** Users as callers may see them (wire section 3.1), rendered once for all callers with the same scopes until they change. */
 export class UserModels {
   readonly #deps: UserModelDeps
   readonly #kept: KeptUserModels
@@ -34,23 +34,22 @@ export class UserModels {
 
   /** In the order of `users`, without those of whom the caller may see nothing. */
   async rendered(
-    users: readonly User[],
+    users: readonly Pick<User, 'id' | 'name'>[],
     caller: Caller,
     includeStopped: boolean,
   ): Promise<readonly PreparedJson[]> {
     const { now: moment } = this.#kept
-    const rendered = new Map(
-      users.map(({ id, name }) => [id, this.known(caller, name, includeStopped)]),
-    )
-    const unknown = users.filter(({ id }) => rendered.get(id) === null)
+    const rendered = users.map(({ name }) => this.known(caller, name, includeStopped))
+    const unknown = users.filter((_, index) => rendered[index] === null)
+    const made = new Map<number, PreparedJson>()
     for (const facts of await this.#facts(unknown)) {
-      const json = prepareJson(userModel(facts, caller, { urls: this.#deps.urls, includeStopped }))
+      const json = prepareJson(this.#modelOf(facts, caller.scopes, includeStopped))
       const { id, name } = facts.user
       this.#kept.remember(caller, keyOf(name, includeStopped), { userId: id, moment, json })
-      rendered.set(id, json)
+      made.set(id, json)
     }
-    return users.flatMap(({ id }) => {
-      const json = rendered.get(id) ?? null
+    return users.flatMap(({ id }, index) => {
+      const json = rendered[index] ?? made.get(id) ?? null
       return json === null || json.body === 'null' ? [] : [json]
     })
   }
@@ -68,46 +67,47 @@ export class UserModels {
   /** One user as this caller may see them now; null when that is nothing. */
   async model(
     user: User,
-    caller: Caller,
+    { scopes }: Pick<Caller, 'scopes'>,
     includeStopped = false,
   ): Promise<Readonly<Record<string, unknown>> | null> {
     const [facts] = await this.#facts([user])
-    return facts ? userModel(facts, caller, { urls: this.#deps.urls, includeStopped }) : null
+    return facts ? this.#modelOf(facts, scopes, includeStopped) : null
   }
 
   /** What was only just made, without asking the database again. */
-  ofNew(made: readonly User[], caller: Caller) {
-    const options = { urls: this.#deps.urls, includeStopped: false }
-    return made.map((user) =>
-      userModel(
-        {
-          user,
-          groups: [],
-          roles: user.admin ? ['admin', 'user'] : ['user'],
-          servers: this.#deps.servers.ofNewUser(user),
-          lastActivityAt: null,
-        },
-        caller,
-        options,
-      ),
-    )
+  ofNew(made: readonly User[], { scopes }: Caller) {
+    return made.map((user) => {
+      const facts = {
+        user,
+        groups: [],
+        roles: user.admin ? ['admin', 'user'] : ['user'],
+        servers: this.#deps.servers.ofNewUser(user),
+        lastActivityAt: null,
+      }
+      return this.#modelOf(facts, scopes, false)
+    })
   }
 
   /** As somebody who may at least know who it is: their name and groups are always shown (wire section 2.2). */
-  identified(user: User, caller: Caller) {
+  identified(user: User, { scopes }: Caller) {
     const identify = [`read:users:name!user=${user.name}`, `read:users:groups!user=${user.name}`]
-    return this.model(user, { ...caller, scopes: new Set([...caller.scopes, ...identify]) })
+    return this.model(user, { scopes: new Set([...scopes, ...identify]) })
   }
 
-  /** All that the models of these users may show, in their order; costs as many queries as for one. */
-  async #facts(of: readonly User[]): Promise<readonly UserFacts[]> {
+  #modelOf(facts: UserFacts, scopes: ReadonlySet<string>, includeStopped: boolean) {
+    return userModel(facts, scopes, { urls: this.#deps.urls, includeStopped })
+  }
+
+  /** All that the models of these users may show, in any order; costs as many queries as for one. */
+  async #facts(of: readonly Pick<User, 'id'>[]): Promise<readonly UserFacts[]> {
     if (of.length === 0) return []
     const { users, servers, activity } = this.#deps
-    const [links, all] = await Promise.all([users.linksOf(of), servers.ofUsers(of)])
-    return of.map((user, index) => ({
+    const found = await users.details(of.map(({ id }) => id))
+    const all = await servers.ofUsers(found)
+    return found.map((user, index) => ({
       user,
-      groups: links[index]?.groups ?? [],
-      roles: links[index]?.roles ?? [],
+      groups: user.groups,
+      roles: user.roles,
       servers: (all[index] ?? []).map((server) => ({
         ...server,
         lastActivityAt:

@@ -162,7 +162,7 @@ export async function introduceUsers(deps: {
   for (let offset = 0; ; offset += pageSize) {
     const sort = { by: 'id', descending: false } as const
     const page = await users.page({ sort, offset, limit: pageSize })
-    for (const user of page.users)
+    for (const user of await users.details(page.users.map(({ id }) => id)))
       await authenticator.addUser(user.name).catch((error: unknown) => {
         const isUnknown = error instanceof HubError && error.code === 'invalid_request'
         if (isUnknown) unknown.push(user)

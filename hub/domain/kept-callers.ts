@@ -1,3 +1,4 @@
+import { BoundedMap } from '../../packages/core/bounded-map.ts'
 import type { Caller, Owner, Proof } from './access.ts'
 import type { Changes, Moment } from './changes.ts'
 
@@ -13,7 +14,7 @@ interface KeptCaller {
 /** Callers by the hash of what they presented. One whose owner has changed since, or that has expired, is not recalled. */
 export class KeptCallers {
   readonly #changes: Changes
-  readonly #callers = new Map<string, KeptCaller>()
+  readonly #callers = new BoundedMap<string, KeptCaller>(capacity)
 
   constructor(changes: Changes) {
     this.#changes = changes
@@ -33,8 +34,6 @@ export class KeptCallers {
   /** `moment` is from before the look-up began. */
   remember(key: string, caller: Caller, moment: Moment): void {
     if (this.#changedAt(caller.owner) > moment) return
-    const [oldest] = this.#callers.keys()
-    if (this.#callers.size >= capacity && oldest !== undefined) this.#callers.delete(oldest)
     this.#callers.set(key, { caller, moment })
   }
 

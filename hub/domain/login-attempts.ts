@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { BoundedMap } from '../../packages/core/bounded-map.ts'
 import type { LoginAttempt, LoginAttemptStore } from '../store/login-attempts.ts'
 
 export type { LoginAttempt } from '../store/login-attempts.ts'
@@ -34,7 +35,7 @@ export function createLoginAttempts(deps: {
   readonly clock: () => Date
 }): LoginAttempts {
   const { store, clock } = deps
-  const successes = new Map<string, readonly number[]>()
+  const successes = new BoundedMap<string, readonly number[]>(capacity)
   const secretOf = (browser: string, key: string): string => `${browser} ${key}`
   const recent = (browser: string): readonly number[] => {
     const now = performance.now()
@@ -54,8 +55,6 @@ export function createLoginAttempts(deps: {
 
     recordSuccess(browser) {
       const times = [...recent(browser), performance.now()].slice(-loop.logins)
-      const [oldest] = successes.keys()
-      if (successes.size >= capacity && oldest !== undefined) successes.delete(oldest)
       successes.set(digest(browser), times)
     },
 

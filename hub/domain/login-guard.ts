@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { BoundedMap } from '../../packages/core/bounded-map.ts'
 import { HubError } from '../../packages/core/errors.ts'
 import { nameKey } from '../../packages/core/slug.ts'
 
@@ -36,9 +37,9 @@ const longestForName = 3_000
  */
 export class LoginGuard {
   readonly #options: LoginGuardOptions
-  readonly #pairs = new Map<string, Failures>()
-  readonly #addresses = new Map<string, Failures>()
-  readonly #names = new Map<string, Failures>()
+  readonly #pairs = new BoundedMap<string, Failures>(capacity)
+  readonly #addresses = new BoundedMap<string, Failures>(capacity)
+  readonly #names = new BoundedMap<string, Failures>(capacity)
   #underWay = 0
 
   constructor(options: LoginGuardOptions) {
@@ -102,12 +103,12 @@ export class LoginGuard {
     await sleep(due - elapsed, null, { signal }).catch(() => {})
   }
 
-  #waitOf(map: Map<string, Failures>, key: string, longest: number): number {
+  #waitOf(map: BoundedMap<string, Failures>, key: string, longest: number): number {
     const known = recall(map, key)
     return known ? known.last + this.#delayOf(map, key, longest) - performance.now() : 0
   }
 
-  #delayOf(map: Map<string, Failures>, key: string, longest: number): number {
+  #delayOf(map: BoundedMap<string, Failures>, key: string, longest: number): number {
     const { freeFailures } = this.#options
     const free = map === this.#pairs ? freeFailures : freeFailures * addressFactor
     const over = (recall(map, key)?.count ?? 0) - free
@@ -122,19 +123,16 @@ export interface GuardedAttempt extends Disposable {
   refused(signal: AbortSignal): Promise<void>
 }
 
-function recall(map: Map<string, Failures>, key: string): Failures | undefined {
+function recall(map: BoundedMap<string, Failures>, key: string): Failures | undefined {
   const known = map.get(key)
   if (!known || performance.now() - known.last <= forgottenAfter) return known
   map.delete(key)
   return undefined
 }
 
-function remember(map: Map<string, Failures>, key: string): number {
+function remember(map: BoundedMap<string, Failures>, key: string): number {
   const count = (recall(map, key)?.count ?? 0) + 1
-  map.delete(key)
   map.set(key, { count, last: performance.now() })
-  const [oldest] = map.keys()
-  if (map.size > capacity && oldest !== undefined) map.delete(oldest)
   return count
 }
 

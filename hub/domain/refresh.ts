@@ -1,3 +1,4 @@
+import { BoundedMap } from '../../packages/core/bounded-map.ts'
 import { describeError, HubError } from '../../packages/core/errors.ts'
 import type { Authenticator, Identity } from '../../packages/core/authenticator.ts'
 import { within } from '../../packages/core/promises.ts'
@@ -53,7 +54,7 @@ export function createRefresher(deps: RefresherDeps): Refresher {
 
 class CachedRefresher implements Refresher {
   readonly #deps: RefresherDeps
-  readonly #answers = new Map<number, Answer>()
+  readonly #answers = new BoundedMap<number, Answer>(capacity)
   readonly #asking = new Map<number, Promise<boolean>>()
 
   constructor(deps: RefresherDeps) {
@@ -154,9 +155,6 @@ class CachedRefresher implements Refresher {
   }
 
   #remember({ id }: User, mayGoOn: boolean, ms = this.#deps.options.authRefreshAge * 1000): void {
-    const [oldest] = this.#answers.keys()
-    if (this.#answers.size >= capacity && oldest !== undefined) this.#answers.delete(oldest)
-    this.#answers.delete(id)
     this.#answers.set(id, { mayGoOn, until: performance.now() + ms })
   }
 }

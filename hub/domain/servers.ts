@@ -16,7 +16,7 @@ import type { OauthStore } from '../store/oauth.ts'
 import type { RoleStore } from '../store/roles.ts'
 import type { ServerStore, StoredServer } from '../store/servers.ts'
 import type { TokenStore } from '../store/tokens.ts'
-import type { User } from '../store/users.ts'
+import type { User, UserDetails } from '../store/users.ts'
 import type { AuthStates } from './auth-states.ts'
 import type { Changes } from './changes.ts'
 import type { Routes } from './routes.ts'
@@ -114,9 +114,10 @@ export class Servers {
   }
 
   /** The same for each of these users, in their order. */
-  async ofUsers(users: readonly User[]): Promise<readonly (readonly ServerView[])[]> {
-    const rows = await this.#deps.store.ofUsers(users.map(({ id }) => id))
-    const byUser = new Map<number, StoredServer[]>(users.map(({ id }) => [id, []]))
+  async ofUsers(users: readonly UserDetails[]): Promise<readonly (readonly ServerView[])[]> {
+    const owners = users.filter(({ hasServers }) => hasServers).map(({ id }) => id)
+    const rows = owners.length === 0 ? [] : await this.#deps.store.ofUsers(owners)
+    const byUser = new Map<number, StoredServer[]>(owners.map((id) => [id, []]))
     for (const row of rows) byUser.get(row.userId)?.push(row)
     return users.map((user) => this.#views(user, byUser.get(user.id) ?? []))
   }

@@ -3,25 +3,19 @@ import type { Authenticator } from '../../packages/core/authenticator.ts'
 import { endsWithin } from '../../packages/core/promises.ts'
 import { nameKey } from '../../packages/core/slug.ts'
 import type { Events } from '../events.ts'
-import type { User, UserEdit, UserQuery, UserStore } from '../store/users.ts'
+import type { User, UserDetails, UserEdit, UserPage, UserQuery, UserStore } from '../store/users.ts'
 import type { Changes } from './changes.ts'
 import { invalidName } from './admission.ts'
 import type { Servers } from './servers.ts'
 
-export type { User, UserQuery } from '../store/users.ts'
-
-/** What users are linked to, in the order of the users that were asked about. */
-export interface UserLinks {
-  readonly groups: readonly string[]
-  readonly roles: readonly string[]
-}
+export type { User, UserDetails, UserQuery } from '../store/users.ts'
 
 export interface Users {
   /** @throws {HubError} `user_not_found`. */
   byName(name: string): Promise<User>
-  page(query: UserQuery): Promise<{ readonly users: readonly User[]; readonly total: number }>
-  /** Groups and own roles of these users, in their order, at the cost of one. */
-  linksOf(users: readonly User[]): Promise<readonly UserLinks[]>
+  page(query: UserQuery): Promise<UserPage>
+  /** These users with their groups and own roles at the cost of one, in any order; without those who are gone. */
+  details(ids: readonly number[]): Promise<readonly UserDetails[]>
   /**
    * Makes users; names that exist are skipped.
    * @throws {HubError} `invalid_request` when a name is invalid (nothing is made then), `already_exists` when none is new.
@@ -61,11 +55,7 @@ export function createUsers(deps: UsersDeps): Users {
     byName: (name) => existing(store, name),
     page: (query) => store.page(query),
 
-    async linksOf(users) {
-      const ids = users.map(({ id }) => id)
-      const [groups, roles] = await Promise.all([store.groupsOfAll(ids), store.rolesOfAll(ids)])
-      return ids.map((id) => ({ groups: groups.get(id) ?? [], roles: roles.get(id) ?? [] }))
-    },
+    details: (ids) => store.details(ids),
 
     async create(names, { admin, by }) {
       const wanted = validNames(names, pattern)

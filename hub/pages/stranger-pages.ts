@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { BoundedMap } from '../../packages/core/bounded-map.ts'
 import type { Render } from './render.ts'
 
 /** What is new in every answer. */
@@ -18,7 +19,7 @@ const longestKey = 4_000
  * view changes on its way into the page.
  */
 export function createStrangerPages(render: Render) {
-  const kept = new Map<string, string>()
+  const kept = new BoundedMap<string, string>(capacity)
   const mark = (name: string): string => `${name}${randomBytes(16).toString('hex')}`
   const marks = { xsrfToken: mark('x'), requestId: mark('r'), now: mark('n') }
   const places = new RegExp(Object.values(marks).join('|'), 'g')
@@ -29,8 +30,6 @@ export function createStrangerPages(render: Render) {
     if (known !== undefined) return known
     const html = render(view, { user: null, services: [], ...marks, ...data })
     if (key.length > longestKey) return html
-    const [oldest] = kept.keys()
-    if (kept.size >= capacity && oldest !== undefined) kept.delete(oldest)
     kept.set(key, html)
     return html
   }

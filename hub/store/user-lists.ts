@@ -1,32 +1,8 @@
-import { CompiledQuery, type Selectable } from 'kysely'
+import { CompiledQuery } from 'kysely'
 import { nameKey } from '../../packages/core/slug.ts'
 import type { Database } from './database.ts'
 import { type Change, NameCounts } from './name-counts.ts'
-import type { Schema } from './schema.ts'
-
-export type UserRow = Selectable<Schema['users']>
-
-/** What a list has of each user. One JSON text costs a third of as many rows and columns. */
-const columns = [
-  'id',
-  'name',
-  'admin',
-  'blocked',
-  'created_at',
-  'last_activity_at',
-  'user_info',
-] as const
-
-/** Values in the order of `columns`. */
-export type ListedUser = readonly [
-  id: number,
-  name: string,
-  admin: number,
-  blocked: number,
-  createdAt: number,
-  lastActivityAt: number | null,
-  userInfo: string | null,
-]
+import { UserOrders } from './user-orders.ts'
 
 /** A page of users: filters, order and place. */
 export interface UserQuery {
@@ -41,12 +17,26 @@ export interface UserQuery {
   readonly limit: number
 }
 
+/** A user in a list. */
+export interface ListedUser {
+  readonly id: number
+  readonly name: string
+}
+
+/** Who is on a page, and how many there are on all pages. */
+export interface UserPage {
+  readonly users: readonly ListedUser[]
+  readonly total: number
+}
+
 /** Pages of users and how many there are, at a cost that does not grow with their number. */
 export interface UserLists {
-  page(query: UserQuery): Promise<{ readonly rows: readonly ListedUser[]; readonly total: number }>
+  page(query: UserQuery): Promise<UserPage>
   count(): Promise<number>
   /** Runs a change of who there is; it tells which names (by their keys) came and went. */
   during<Result>(change: () => Promise<Change<Result>>): Promise<Result>
+  /** To be told after times of activity have changed. */
+  reordered(): void
 }
 
 /** One condition with its parameters. */
@@ -87,33 +77,83 @@ export function userLists({ db }: Database): UserLists {
     return isRest ? (await counts.of(part)) - running : running
   }
 
+  const listed = async (conditions: readonly Condition[], rest: Condition) => {
+    const found = `SELECT id, name FROM users ${whereOf(conditions)} ${rest.text}`
+    const text = `SELECT json_group_array(json_array(id, name)) AS users FROM (${found})`
+    const parameters = [...parametersOf(conditions), ...rest.parameters]
+    const [row] = await ask<{ users: string }>(text, parameters)
+    const pairs = JSON.parse(row?.users ?? '[]') as readonly (readonly [number, string])[]
+    return pairs.map(([id, name]): ListedUser => ({ id, name }))
+  }
+
+  const orders = new UserOrders()
+
+  /** A page of everybody, sought from the end of the nearest page before it. */
+  const everybody = async ({ sort, offset, limit }: UserQuery): Promise<readonly ListedUser[]> => {
+    const { moment } = orders
+    const mark = orders.marksOf(sort)?.before(offset) ?? null
+    const seek = mark ? [afterUser(mark.id, sort)] : []
+    const users = await listed(seek, placed(sort, limit, offset - (mark?.offset ?? 0)))
+    const last = users.at(-1)
+    if (last && moment === orders.moment)
+      orders.marksOf(sort)?.remember({ offset: offset + users.length, id: last.id })
+    return users
+  }
+
+  /** All whose names hold `part` in order, if they are few. */
+  const few = async (
+    part: string,
+    sort: UserQuery['sort'],
+  ): Promise<readonly ListedUser[] | null> => {
+    const known = orders.fewOf(part, sort)
+    if (known) return known
+    const ids = counts.idsOf(part)
+    if (!ids) return null
+    const { moment } = orders
+    const users = await listed([among(ids)], placed(sort, ids.length, 0))
+    if (moment === orders.moment) orders.rememberFew(part, sort, users)
+    return users
+  }
+
   return {
     async page(query) {
       const total = await totalOf(query)
       const { sort, offset, limit } = query
-      if (offset >= total) return { rows: [], total }
-      const conditions = [...stateOf(query), ...(query.only ? [onlyOf(query.only)] : [])]
+      if (offset >= total) return { users: [], total }
       const part = nameKey(query.nameContains ?? '')
-      if (part !== '') {
-        // Either go through everybody in order until the page is full, or sort the few who match.
-        const everybody = await counts.of('')
-        const steps = ((offset + limit) * everybody) / Math.max(1, await counts.of(part))
-        const ids = counts.idsOf(part)
-        conditions.push(ids && ids.length < steps ? among(ids) : byName(part))
+      const conditions = [...stateOf(query), ...(query.only ? [onlyOf(query.only)] : [])]
+      if (conditions.length === 0) {
+        if (part === '') return { users: await everybody(query), total }
+        const users = await few(part, sort)
+        if (users) return { users: users.slice(offset, offset + limit), total }
       }
-      const page = `SELECT * FROM users ${whereOf(conditions)} ORDER BY ${orderOf(sort)} LIMIT ? OFFSET ?`
-      const text = `SELECT json_group_array(json_array(${columns.join(', ')})) AS rows FROM (${page})`
-      const [found] = await ask<{ rows: string }>(text, [
-        ...parametersOf(conditions),
-        limit,
-        offset,
-      ])
-      return { rows: JSON.parse(found?.rows ?? '[]') as ListedUser[], total }
+      if (part !== '') conditions.push(byName(part))
+      return { users: await listed(conditions, placed(sort, limit, offset)), total }
     },
     count: () => counts.of(''),
-    during: (change) => counts.during(change),
+    async during(change) {
+      orders.forgetAll()
+      try {
+        return await counts.during(change)
+      } finally {
+        orders.forgetAll()
+      }
+    },
+    reordered: () => orders.forgetActivity(),
   }
 }
+
+/** Order and place of a page. */
+const placed = (sort: UserQuery['sort'], limit: number, offset: number): Condition => ({
+  text: `ORDER BY ${orderOf(sort)} LIMIT ? OFFSET ?`,
+  parameters: [limit, offset],
+})
+
+/** Those who follow a user in an order by id or name. */
+const afterUser = (id: number, { by, descending }: UserQuery['sort']): Condition => ({
+  text: `${by === 'id' ? 'id' : 'name_key'} ${descending ? '<' : '>'} ${by === 'id' ? '?' : '(SELECT name_key FROM users WHERE id = ?)'}`,
+  parameters: [id],
+})
 
 const byName = (part: string): Condition => ({
   text: 'instr(name_key, ?) > 0',

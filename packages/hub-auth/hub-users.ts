@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { BoundedMap } from '../core/bounded-map.ts'
 import { describeError, HubError } from '../core/errors.ts'
 import { parseJson } from './config.ts'
 import { hubRequest } from './hub-request.ts'
@@ -31,7 +32,7 @@ interface Entry {
  */
 export class HubUsers {
   readonly #apiUrl: string
-  readonly #cache = new Map<string, Entry>()
+  readonly #cache = new BoundedMap<string, Entry>(maxEntries)
   readonly #pending = new Map<string, Promise<HubUser | null>>()
 
   constructor(apiUrl: string) {
@@ -62,10 +63,7 @@ export class HubUsers {
 
   async #ask(key: string, token: string): Promise<HubUser | null> {
     const user = await fetchUser(this.#apiUrl, token)
-    this.#cache.delete(key)
     this.#cache.set(key, { user, checkedAt: performance.now() })
-    const [oldest] = this.#cache.keys()
-    if (this.#cache.size > maxEntries && oldest !== undefined) this.#cache.delete(oldest)
     return user
   }
 }

@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test'
 import { type Database, openDatabase } from '../../../hub/store/database.ts'
 import { roleStore } from '../../../hub/store/roles.ts'
 import { serverStore } from '../../../hub/store/servers.ts'
+import type { ListedUser } from '../../../hub/store/user-lists.ts'
 import { type User, type UserQuery, userStore } from '../../../hub/store/users.ts'
 import { defaultRoles } from '../../../packages/core/scopes.ts'
 
@@ -27,8 +28,8 @@ describe('lists of users', () => {
     rmSync(folder, { recursive: true })
   })
 
-  const all = async (query: Partial<UserQuery>, size = 7): Promise<readonly User[]> => {
-    const found: User[] = []
+  const all = async (query: Partial<UserQuery>, size = 7): Promise<readonly ListedUser[]> => {
+    const found: ListedUser[] = []
     for (let offset = 0; ; offset += size) {
       const page = await users.page({ ...byId, ...query, offset, limit: size })
       found.push(...page.users)
@@ -85,6 +86,44 @@ describe('lists of users', () => {
     await isEqual()
   })
 
+  it('give the same pages whichever were read before, in every order, through every change', async () => {
+    const orders = (['id', 'name'] as const).flatMap((by) =>
+      [false, true].map((descending) => ({ by, descending })),
+    )
+    const isEqual = async (): Promise<void> => {
+      for (const sort of orders) {
+        const whole = await users.page({ sort, offset: 0, limit: 1000 })
+        const ids = whole.users.map(({ id }) => id)
+        assert.equal(ids.length, whole.total)
+        for (const offset of [12, 3, 20, 4, 0, 16, 31, 24, 12]) {
+          const page = await users.page({ sort, offset, limit: 4 })
+          const wanted = ids.slice(offset, offset + 4)
+          assert.deepEqual(
+            page.users.map(({ id }) => id),
+            wanted,
+            `${sort.by} ${sort.descending} ${offset}`,
+          )
+        }
+      }
+    }
+    const made = await users.createAll(
+      Array.from({ length: 30 }, (_, index) => `p-${(index * 7) % 30}`),
+      { admin: false, now },
+    )
+    await isEqual()
+    await users.delete(made[4]?.id ?? 0)
+    await isEqual()
+    await users.edit(made[9]?.id ?? 0, { name: 'a-first' })
+    await isEqual()
+    await users.create('m-middle', { admin: false, now })
+    await isEqual()
+    await Promise.all([
+      isEqual().catch(() => null),
+      users.create('b-second', { admin: false, now }),
+    ])
+    await isEqual()
+  })
+
   it('come in the order of names or activity, those never active at the idle end', async () => {
     const made = await users.createAll(['s-c', 's-a', 's-b', 's-d'], { admin: false, now })
     const times = [3, 1, 2].map((minute, index): [number, Date] => [
@@ -122,7 +161,10 @@ describe('lists of users', () => {
     const only = { users: ['T-C', 't-b', 'nobody'], groups: [] }
     assert.deepEqual(await names({ only }), ['t-b', 't-c'])
     assert.deepEqual(await names({ only, state: 'inactive' }), ['t-c'])
-    const roles = await users.rolesOfAll(made.map((user) => user.id))
-    for (const user of made) assert.deepEqual(roles.get(user.id), ['admin', 'user'])
+    const details = await users.details(made.map((user) => user.id))
+    assert.equal(details.length, made.length)
+    for (const { roles } of details) assert.deepEqual(roles, ['admin', 'user'])
+    const owners = details.filter(({ hasServers }) => hasServers).map(({ name }) => name)
+    assert.deepEqual(owners.toSorted(), ['t-a', 't-b'])
   })
 })
