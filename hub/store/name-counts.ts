@@ -1,8 +1,8 @@
 /** Parts of names whose counts are remembered; the least recently asked for goes first. */
-const capacity = 64
+const capacity = 32
 
 /** Up to this many, the ids themselves are remembered too. */
-const mostIds = 2000
+const mostIds = 20_000
 
 /** What a change has done to names, and its result. */
 export interface Change<Result> {

@@ -1,11 +1,9 @@
 import { BoundedMap } from '../../packages/core/bounded-map.ts'
 import { PageMarks } from './page-marks.ts'
-import type { ListedUser, UserQuery } from './user-lists.ts'
+import type { UserOrder } from './user-query.ts'
 
-type Order = UserQuery['sort']
-
-/** Orders of a few users that are remembered; the oldest goes first. */
-const capacity = 64
+/** Orders of some users that are remembered; the oldest goes first. */
+const capacity = 32
 
 /**
  * What earlier pages have found out about the order of users. Users who come, go or are renamed end
@@ -14,7 +12,7 @@ const capacity = 64
  */
 export class UserOrders {
   readonly #marks = new Map<string, PageMarks>()
-  readonly #few = new BoundedMap<string, readonly ListedUser[]>(capacity)
+  readonly #some = new BoundedMap<string, readonly number[]>(capacity)
   #moment = 0
 
   get moment(): number {
@@ -22,33 +20,33 @@ export class UserOrders {
   }
 
   /** Places in the list of everybody; none where the order moves with activity. */
-  marksOf(order: Order): PageMarks | null {
+  marksOf(order: UserOrder): PageMarks | null {
     if (order.by === 'last_activity') return null
     const known = this.#marks.get(keyOf(order)) ?? new PageMarks()
     this.#marks.set(keyOf(order), known)
     return known
   }
 
-  /** Those whose names hold `part`, in order. */
-  fewOf(part: string, order: Order): readonly ListedUser[] | null {
-    return this.#few.get(`${keyOf(order)} ${part}`) ?? null
+  /** The ids of those whose names hold `part`, in order. */
+  someOf(part: string, order: UserOrder): readonly number[] | null {
+    return this.#some.get(`${keyOf(order)} ${part}`) ?? null
   }
 
-  rememberFew(part: string, order: Order, users: readonly ListedUser[]): void {
-    this.#few.set(`${keyOf(order)} ${part}`, users)
+  rememberSome(part: string, order: UserOrder, ids: readonly number[]): void {
+    this.#some.set(`${keyOf(order)} ${part}`, ids)
   }
 
   forgetAll(): void {
     this.#moment += 1
     this.#marks.clear()
-    this.#few.clear()
+    this.#some.clear()
   }
 
   forgetActivity(): void {
     this.#moment += 1
-    for (const [key] of this.#few.entries())
-      if (key.startsWith('last_activity')) this.#few.delete(key)
+    for (const [key] of this.#some.entries())
+      if (key.startsWith('last_activity')) this.#some.delete(key)
   }
 }
 
-const keyOf = ({ by, descending }: Order): string => `${by}${descending ? '-' : '+'}`
+const keyOf = ({ by, descending }: UserOrder): string => `${by}${descending ? '-' : '+'}`

@@ -3,7 +3,8 @@ import { nameKey } from '../../packages/core/slug.ts'
 import { type Database, prepared } from './database.ts'
 import type { AccountKey } from './identities.ts'
 import type { Schema } from './schema.ts'
-import { type UserLists, userLists, type UserPage, type UserQuery } from './user-lists.ts'
+import { UserLists, type UserPage } from './user-lists.ts'
+import type { UserQuery } from './user-query.ts'
 
 type UserRow = Selectable<Schema['users']>
 
@@ -25,7 +26,8 @@ export interface UserDetails extends User {
   readonly hasServers: boolean
 }
 
-export type { UserPage, UserQuery } from './user-lists.ts'
+export type { UserPage } from './user-lists.ts'
+export type { UserQuery } from './user-query.ts'
 
 /** What changes about a user, all of it or nothing; what is absent stays. */
 export interface UserEdit {
@@ -88,7 +90,7 @@ export interface UserStore {
 }
 
 export function userStore(database: Database): UserStore {
-  const lists = userLists(database)
+  const lists = new UserLists(database)
   return {
     ...userQueries(database, lists),
     ...userChanges(database, lists),

@@ -50,6 +50,7 @@ async function figuresOf(bench: Bench): Promise<readonly Figure[]> {
     ...atRest,
     ...(await oneUser(bench)),
     ...(await lists(bench, '50,000 users')),
+    ...(await pagesInTurn(bench)),
     ...(await loginPage(bench)),
     ...(await activity(bench)),
     ...memoryFigure(hub, 'after load'),
@@ -114,6 +115,32 @@ async function lists(bench: Bench, size: string): Promise<readonly Figure[]> {
         label: `GET /users?${query}, ${size}, c=32`,
         url: direct(hub, `hub/api/users?${query}`),
         headers: headersOf(hub),
+        connections: 32,
+        seconds: secondsOf(bench),
+      })),
+    )
+  return figures
+}
+
+/** As a script goes through everybody: each request is for another page. */
+async function pagesInTurn(bench: Bench): Promise<readonly Figure[]> {
+  const { hub } = bench
+  const figures: Figure[] = []
+  for (const { query, pages } of [
+    { query: 'limit=50', pages: 900 },
+    { query: 'limit=50&sort=-last_activity&name_filter=x', pages: 200 },
+  ])
+    figures.push(
+      ...(await measureRequests(bench, {
+        label: `GET /users?${query}, ${pages} pages in turn, c=32`,
+        url: direct(hub, 'hub/api/'),
+        headers: {},
+        turns: Array.from({ length: pages }, (_, page) => ({
+          method: 'GET',
+          path: `/hub/api/users?${query}&offset=${page * 50}`,
+          headers: headersOf(hub),
+          body: '',
+        })),
         connections: 32,
         seconds: secondsOf(bench),
       })),
