@@ -10,7 +10,7 @@ export const dummy = defineAuthenticator({
   name: 'dummy',
   insecure: true,
   config: z.strictObject({
-    /** The password of everybody. Empty: any password will do. */
+    /** The password of everybody. Empty: whatever they type will do. */
     password: z.string().default(''),
   }),
   create: ({ password }) => ({

@@ -5,7 +5,7 @@ export default defineConfig({
     // Who may open the service: here everybody, by the role that every user has.
     extraUserScopes: ['access:services!service=whoami'],
   },
-  // For trying it out on this machine only: any password will do, and root may try it, too.
+  // For trying it out on this machine only: every password will do, and root may try it, too.
   authenticator: { driver: 'dummy', allowedUsers: ['ada', 'grace'] },
   spawner: { driver: 'simple', allowRoot: true },
   services: [

@@ -10,7 +10,7 @@ export type ResourceKind = 'none' | 'user' | 'server' | 'group' | 'service'
  * Who may make a call.
  * - `scopes`: whoever holds any of them on the addressed resource (wire section 5.4). `on: 'list'` also
  *   passes filtered forms of these `filters`: the handler shows only what they cover.
- * - `anyone`: any valid credentials.
+ * - `anyone`: all valid credentials.
  * - `operator`: only the hub's own unix socket.
  * - `handler`: nobody is turned away here; the handler asks `call.caller()` or `call.require()`.
  *   `scopes` are then for the documentation alone.

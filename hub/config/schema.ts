@@ -122,7 +122,7 @@ export const authenticatorSchema = z.strictObject({
    * there yet: nobody, everybody, or these users. No JupyterHub name.
    */
   linkExisting: z.union([z.boolean(), userNames]).default(false),
-  /** Whole names must match this regular expression. Empty: any name. */
+  /** Whole names must match this regular expression. Empty: every name. */
   usernamePattern: z
     .union([z.string(), z.instanceof(RegExp)])
     .default('')
