@@ -147,7 +147,7 @@ describe('API tokens', () => {
     const { status, json } = await send(root, 'POST', 'ada/tokens', {})
     assert.deepEqual(
       [status, json['user'], json['note']],
-      [201, 'ada', 'Requested via api by root'],
+      [201, 'ada', 'Requested via api by user root'],
     )
     const excess = await send(root, 'POST', 'ada/tokens', { scopes: ['admin:users'] })
     assert.equal(excess.status, 400)
