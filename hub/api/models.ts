@@ -84,7 +84,7 @@ export function serverModel(server: ServerView, caller: Caller, urls: HubUrls): 
   const resource = { kind: 'server', user: userName, server: name } as const
   return {
     name,
-    display_name: server.displayName,
+    display_name: server.displayName ?? name,
     full_name: `${userName}/${name}`,
     last_activity: time(server.lastActivityAt),
     started: state.kind === 'stopped' ? null : time(server.startedAt),
@@ -122,7 +122,7 @@ const timestamp = z.string().meta({ description: 'ISO 8601, UTC' })
 /** The shape of a server's model, for the API's documentation. */
 export const serverSchema = z.object({
   name: z.string(),
-  display_name: z.string().nullable(),
+  display_name: z.string(),
   full_name: z.string(),
   last_activity: timestamp.nullable(),
   started: timestamp.nullable(),

@@ -154,7 +154,8 @@ describe("JupyterHub's tests of starts, by a hub without patience", () => {
   })
 
   it('has no stream for a server that nobody starts, or that is not there', async () => {
-    assert.equal((await progress('idle')).status, 400)
+    assert.equal((await progress('idle')).status, 404)
+    assert.match((await root('GET', 'users/idle/servers//progress')).text, /is not starting/)
     assert.equal((await progress('nobody')).status, 404)
     assert.equal((await root('GET', 'users/idle/servers/none/progress')).status, 404)
   })
@@ -164,6 +165,7 @@ describe("JupyterHub's tests of starts, by a hub without patience", () => {
     await settled('stubborn')
     assert.equal((await root('DELETE', 'users/stubborn/server')).status, 202)
     assert.equal((await server('stubborn'))['pending'], 'stop')
+    assert.equal((await progress('stubborn')).status, 400)
     assert.equal((await root('DELETE', 'users/stubborn/server')).status, 202)
     assert.equal((await root('POST', 'users/stubborn/server')).status, 400, 'while it stops')
     assert.equal((await root('DELETE', 'users/stubborn')).status, 400, 'so cannot its user')
