@@ -101,7 +101,7 @@ export function createRequests(deps: RequestDeps): Requests {
     },
     contextFor,
     callerOfCookie: async (name, value) =>
-      name === loginCookieOf(deps) ? callerOf(deps, name, [value]) : null,
+      name === loginCookieOf(deps) ? callerOf(deps, name, [unquoted(value.trim())]) : null,
     cookies: loginCookies(deps, loginCookieOf(deps)),
     xsrf: xsrfGuard(deps),
   }
@@ -313,7 +313,7 @@ function xsrfGuard({ xsrf, urls }: RequestDeps): XsrfGuard {
       if (!xsrf.matches(context.cookies('_xsrf'), sessionOf(caller), presented))
         throw new HubError(
           'xsrf_failed',
-          "The '_xsrf' token does not belong to this login; reload the page and try again",
+          `XSRF cookie does not match ${provenance.method} argument: the '_xsrf' token does not belong to this login; reload the page and try again`,
         )
     },
   }
@@ -340,6 +340,9 @@ function authorizationToken(value: string | undefined): string | null {
   return /^(?:token|bearer)\s+(\S+)\s*$/i.exec(value ?? '')?.[1] ?? null
 }
 
+/** Values with an equals sign come in quotes. */
+const unquoted = (value: string): string => value.replace(/^"(.*)"$/, '$1')
+
 type CookieJar = ReadonlyMap<string, readonly string[]>
 
 function parseCookies(text: string): CookieJar {
@@ -348,10 +351,7 @@ function parseCookies(text: string): CookieJar {
     const at = pair.indexOf('=')
     if (at < 1) continue
     const name = pair.slice(0, at).trim()
-    const value = pair
-      .slice(at + 1)
-      .trim()
-      .replace(/^"(.*)"$/, '$1')
+    const value = unquoted(pair.slice(at + 1).trim())
     const known = jar.get(name)
     if (known) known.push(value)
     else jar.set(name, [value])
