@@ -93,7 +93,7 @@ export function serverModel(server: ServerView, caller: Caller, urls: HubUrls): 
     progress_url: progressUrl,
     full_url: publicUrl ? `${publicUrl.origin}${prefix}` : null,
     full_progress_url: publicUrl ? `${publicUrl.origin}${progressUrl}` : null,
-    user_options: server.userOptions,
+    user_options: server.userOptions ?? {},
     ...(allows(caller.scopes, 'admin:server_state', resource)
       ? { state: server.spawnerState }
       : {}),
@@ -133,7 +133,7 @@ export const serverSchema = z.object({
   progress_url: z.string(),
   full_url: z.string().nullable(),
   full_progress_url: z.string().nullable(),
-  user_options: z.unknown(),
+  user_options: z.record(z.string(), z.unknown()),
   state: z.unknown().optional(),
 })
 

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { HubError } from '../../packages/core/errors.ts'
 import { endsWithin } from '../../packages/core/promises.ts'
 import type { Json } from '../../packages/core/spawner.ts'
+import type { Activity } from '../domain/activity.ts'
 import { stoppedExit } from '../domain/exits.ts'
 import { failedEvent, type ProgressEvent, readyEvent } from '../domain/progress.ts'
 import type { ServerRun } from '../domain/server-run.ts'
@@ -21,6 +22,7 @@ import { type Endpoint, empty, endpoint, json, type Reply } from './endpoint.ts'
 import { serverModel, serverSchema } from './models.ts'
 
 export interface ServersApiDeps {
+  readonly activity: Pick<Activity, 'latest'>
   readonly refresher: Pick<Refresher, 'beforeStop'>
   readonly users: Users
   readonly servers: Servers
@@ -68,7 +70,9 @@ function reading(path: string, deps: ServersApiDeps): readonly Endpoint[] {
         const { user, server } = await target(params)
         const found = await deps.servers.find(user, server)
         if (!found) throw noSuchServer(user, server)
-        return json(serverModel(found, caller, deps.urls))
+        const { id, lastActivityAt: stored } = found
+        const latest = id === null ? stored : deps.activity.latest('server', id, stored)
+        return json(serverModel({ ...found, lastActivityAt: latest }, caller, deps.urls))
       },
     }),
   ]

@@ -45,11 +45,11 @@ const changes = z.strictObject({
   auth_state: z.record(z.string(), z.unknown()).nullable().optional(),
 })
 const activityReport = z
-  .strictObject({
-    last_activity: z.string().optional(),
-    servers: z.record(z.string(), z.object({ last_activity: z.string() })).optional(),
+  .object({
+    last_activity: z.string().nullish(),
+    servers: z.record(z.string(), z.object({ last_activity: z.string() })).nullish(),
   })
-  .refine((body) => body.last_activity !== undefined || body.servers !== undefined, {
+  .refine((body) => Boolean(body.last_activity) || Boolean(body.servers), {
     error: 'needs at least one of: last_activity, servers',
   })
 
@@ -332,16 +332,17 @@ async function recordActivity(
   report: z.output<typeof activityReport>,
   servers: Servers,
 ): Promise<void> {
-  const at = report.last_activity === undefined ? null : pastTime(report.last_activity)
+  const at = report.last_activity ? pastTime(report.last_activity) : null
   const entries = await Promise.all(
     Object.entries(report.servers ?? {}).map(async ([name, { last_activity: text }]) => {
-      const id = servers.run(user, name)?.row.id ?? (await servers.find(user, name))?.id ?? null
-      if (id === null)
+      const time = pastTime(text)
+      const id = servers.run(user, name)?.row.id ?? (await servers.edits.ensure(user, name))?.id
+      if (id === undefined)
         throw new HubError(
           'invalid_request',
           `No such server '${name.slice(0, 64)}' for user ${user.name}`,
         )
-      return [id, pastTime(text)] as const
+      return [id, time] as const
     }),
   )
   if (at) activity.user(user.id, at)

@@ -135,7 +135,7 @@ describe('named servers in the API', () => {
       assert.deepEqual(json['user_options'], { from: 'default' })
       const fresh = await call('GET', 'users/grace/server')
       assert.equal(fresh.status, 200)
-      assert.equal(fresh.json['user_options'], null)
+      assert.deepEqual(fresh.json['user_options'], {})
     })
 
     const refused: readonly (readonly [server: string, body: unknown, status: number])[] = [

@@ -43,7 +43,18 @@ describe("JupyterHub's tests of starts, by a hub without patience", () => {
         spawner: { httpTimeout: 20 },
       },
     })
-    const names = ['quick', 'bad', 'slow', 'slow2', 'never', 'idle', 'other', 'more', 'stubborn']
+    const names = [
+      'quick',
+      'bad',
+      'slow',
+      'slow2',
+      'never',
+      'idle',
+      'other',
+      'more',
+      'stubborn',
+      'absent',
+    ]
     await test.operator.createUsers(names)
     token = (await test.operator.createToken('root')).token
     root = apiCaller(test, token)
@@ -80,6 +91,23 @@ describe("JupyterHub's tests of starts, by a hub without patience", () => {
     )
     return { status: answer.status, type, events }
   }
+
+  it('starts and stops are activity of the user, whoever asks for them', async () => {
+    const active = async () => {
+      const { last_activity: at } = (await root('GET', 'users/absent')).json
+      return at === null ? null : Date.parse(String(at))
+    }
+    assert.equal(await active(), null)
+    await root('POST', 'users/absent/server')
+    await settled('absent')
+    const started = (await active()) ?? 0
+    assert.equal(started, Date.parse(String((await server('absent'))['started'])))
+    await root('DELETE', 'users/absent/server')
+    await stopped('absent')
+    assert.ok(((await active()) ?? 0) > started)
+    const { last_activity: ended } = await server('absent')
+    assert.equal(await active(), Date.parse(String(ended)))
+  })
 
   it('a start that takes longer is answered at once, shown as pending, and asked for twice', async () => {
     writeFileSync(held('slow'), '')
