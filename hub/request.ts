@@ -52,6 +52,8 @@ export interface Requests {
 /** Sets and clears the cookies of a login. */
 export interface LoginCookies {
   set(req: Request, res: Response, login: Pick<LoggedIn, 'secret' | 'session'>): void
+  /** Gives a browser that has lost its session id the one of its login again (wire section 8.1). */
+  restore(req: Request, res: Response, caller: Caller): void
   clear(req: Request, res: Response): void
 }
 
@@ -257,17 +259,24 @@ function loginCookies(
 ): LoginCookies {
   const isSecure = (req: Request): boolean => hostPrefix || contextOf(req).protocol === 'https'
   const path = hostPrefix ? '/' : urls.hubPrefix
+  const setSessionId = (req: Request, res: Response, id: string): void =>
+    setCookie(res, 'jupyterhub-session-id', id, {
+      path: urls.baseUrl,
+      httpOnly: true,
+      secure: isSecure(req),
+    })
   return {
+    restore(req, res, { proof }) {
+      if (proof.kind !== 'session' || contextOf(req).cookies('jupyterhub-session-id').length > 0)
+        return
+      setSessionId(req, res, proof.session.browserSessionId)
+    },
     set(req, res, { secret, session }) {
       const value = signValue(cookieKey, name, secret, clock())
       const secure = isSecure(req)
       const month = 30 * 86_400
       setCookie(res, name, value, { path, httpOnly: true, secure, maxAge: month })
-      setCookie(res, 'jupyterhub-session-id', session.browserSessionId, {
-        path: urls.baseUrl,
-        httpOnly: true,
-        secure,
-      })
+      setSessionId(req, res, session.browserSessionId)
       const { token } = xsrf.tokenFor([], session.key)
       setCookie(res, '_xsrf', token, { path: urls.hubPrefix, httpOnly: false, secure })
     },
