@@ -50,13 +50,16 @@ function manyTokens(deps: TokensApiDeps): readonly Endpoint[] {
     endpoint({
       method: 'GET',
       path: '/users/:user/tokens',
-      summary: "List a user's tokens",
+      summary: "List a user's tokens, those longest unused first",
       access: { scopes: ['read:tokens'], on: 'user' },
       answers: { 200: z.object({ api_tokens: z.array(tokenSchema) }) },
       async handle({ params }) {
         const user = await users.byName(params.user)
         const all = await tokens.of(user)
-        return json({ api_tokens: all.map((token) => model(token, user)) })
+        const used = ({ id, lastActivityAt, createdAt }: ListedToken): number =>
+          (deps.activity.latest('token', id, lastActivityAt) ?? createdAt).getTime()
+        const sorted = all.toSorted((one, other) => used(one) - used(other))
+        return json({ api_tokens: sorted.map((token) => model(token, user)) })
       },
     }),
     endpoint({
