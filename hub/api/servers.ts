@@ -222,7 +222,7 @@ function startFailure(exit: LastExit | null): HubError {
   const text = exit?.message ?? 'the server stopped while it was starting'
   return exit?.cause === 'cancelled'
     ? new HubError('server_pending', 'Spawn cancelled')
-    : new HubError('spawn_failed', text)
+    : new HubError(exit?.refusal ?? 'spawn_failed', text)
 }
 
 /** @throws {HubError} when there is nothing to tell: `not_found` when nobody starts the server, `invalid_request` when it is being stopped. */
