@@ -238,6 +238,14 @@ describe("the API's document", () => {
       assert.ok(resolved(document, reference), `${reference} is nowhere`)
   })
 
+  it('puts each call under what it is about, once', () => {
+    const tags = Object.values(document.paths).flatMap((methods) =>
+      Object.values(methods).flatMap((one) => one.tags),
+    )
+    const known = 'authorizations groups hub oauth2 proxy services servers shares tokens users'
+    assert.deepEqual([...new Set(tags)].toSorted(), known.split(' ').toSorted())
+  })
+
   it('says which parts of a query must be there', () => {
     const needed = (path: string) =>
       document.paths[path]?.['get']?.parameters
