@@ -130,8 +130,10 @@ async function creatorOf(
 
 /** What a token says of itself when nobody has said anything: who asked, unless that is its owner. */
 function noteOf(creator: Owner, user: User): string {
+  const note = 'Requested via api'
+  if (creator.kind === 'operator') return `${note} by the operator`
   const isOwn = creator.kind === 'user' && creator.user.id === user.id
-  return isOwn ? 'Requested via api' : `Requested via api by ${creator.kind} ${nameOf(creator)}`
+  return isOwn ? note : `${note} by ${creator.kind} ${nameOf(creator)}`
 }
 
 /**
