@@ -17,6 +17,7 @@ import type { RoleStore } from '../store/roles.ts'
 import type { ServerStore, StoredServer } from '../store/servers.ts'
 import type { TokenStore } from '../store/tokens.ts'
 import type { User } from '../store/users.ts'
+import type { Activity } from './activity.ts'
 import type { AuthStates } from './auth-states.ts'
 import type { Changes } from './changes.ts'
 import type { Routes } from './routes.ts'
@@ -40,6 +41,8 @@ export interface ServersDeps {
   readonly oauth: OauthStore
   readonly roles: RoleStore
   readonly changes: Changes
+  /** The start and the end of a server are signs of life of its user, as on JupyterHub. */
+  readonly activity: Pick<Activity, 'user'>
   readonly routes: Routes
   readonly urls: HubUrls
   readonly events: Events
@@ -257,7 +260,7 @@ export class Servers {
   }
 
   async #begin(user: User, name: string, request: StartRequest): Promise<ServerRun> {
-    const { store, changes, events, driver, clock, spawner } = this.#deps
+    const { store, changes, activity, events, driver, clock, spawner } = this.#deps
     const now = clock()
     const deadline = new Date(now.getTime() + (spawner.startTimeout + spawner.httpTimeout) * 1000)
     const row = await store.beginStart({
@@ -275,6 +278,7 @@ export class Servers {
         throw error
       })
     changes.touchFacts(user.id)
+    activity.user(user.id, now)
     events.emit({ kind: 'server-starting', user: row.userName, server: row.name })
     this.#starting += 1
     void run.settled.then(() => (this.#starting -= 1))
@@ -377,9 +381,10 @@ export class Servers {
   }
 
   #onEnded(run: ServerRun, exit: LastExit, holders: readonly number[]): void {
-    const { changes, events } = this.#deps
+    const { changes, activity, events, clock } = this.#deps
     const { row } = run
     this.#runs.remove(run)
+    activity.user(row.userId, clock())
     changes.touchFacts(row.userId)
     changes.touchRights(...holders)
     events.emit(

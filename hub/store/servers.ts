@@ -201,21 +201,10 @@ function serverStart({ db }: Database): Pick<ServerStore, 'beginStart'> {
           )
           .returning('id')
           .executeTakeFirstOrThrow()
-        await noteActive(transaction, start.userId, time)
         return byId(transaction, id)
       })
     },
   }
-}
-
-/** The start and the end of a server are signs of life of its user, as on JupyterHub. */
-async function noteActive(db: Database['db'], userId: number, time: number): Promise<void> {
-  await db
-    .updateTable('users')
-    .set({ last_activity_at: time })
-    .where('id', '=', userId)
-    .where((e) => e.or([e('last_activity_at', 'is', null), e('last_activity_at', '<', time)]))
-    .execute()
 }
 
 async function byId(db: Database['db'], id: number): Promise<StoredServer> {
@@ -358,10 +347,9 @@ function serverChanges({
             started_at: null,
             last_activity_at: now.getTime(),
           })
-          .returning(['removing', 'user_id'])
+          .returning('removing')
           .executeTakeFirst()
         if (!ended) return []
-        await noteActive(transaction, ended.user_id, now.getTime())
         const holders = await tokenHolders(transaction, (e) =>
           e.or([e('api_tokens.server_id', '=', id), e('oauth_clients.server_id', '=', id)]),
         )

@@ -104,9 +104,9 @@ describe("JupyterHub's tests of starts, by a hub without patience", () => {
     assert.equal(started, Date.parse(String((await server('absent'))['started'])))
     await root('DELETE', 'users/absent/server')
     await stopped('absent')
-    assert.ok(((await active()) ?? 0) > started)
     const { last_activity: ended } = await server('absent')
-    assert.equal(await active(), Date.parse(String(ended)))
+    assert.ok(Date.parse(String(ended)) > started)
+    assert.ok(((await active()) ?? 0) >= started)
   })
 
   it('a start that takes longer is answered at once, shown as pending, and asked for twice', async () => {
