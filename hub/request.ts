@@ -52,6 +52,8 @@ export interface Requests {
 /** Sets and clears the cookies of a login. */
 export interface LoginCookies {
   set(req: Request, res: Response, login: Pick<LoggedIn, 'secret' | 'session'>): void
+  /** Gives a browser that has lost its session id the one of its login again (wire section 8.1). */
+  restore(req: Request, res: Response, caller: Caller): void
   clear(req: Request, res: Response): void
 }
 
@@ -101,7 +103,7 @@ export function createRequests(deps: RequestDeps): Requests {
     },
     contextFor,
     callerOfCookie: async (name, value) =>
-      name === loginCookieOf(deps) ? callerOf(deps, name, [value]) : null,
+      name === loginCookieOf(deps) ? callerOf(deps, name, [unquoted(value.trim())]) : null,
     cookies: loginCookies(deps, loginCookieOf(deps)),
     xsrf: xsrfGuard(deps),
   }
@@ -257,17 +259,24 @@ function loginCookies(
 ): LoginCookies {
   const isSecure = (req: Request): boolean => hostPrefix || contextOf(req).protocol === 'https'
   const path = hostPrefix ? '/' : urls.hubPrefix
+  const setSessionId = (req: Request, res: Response, id: string): void =>
+    setCookie(res, 'jupyterhub-session-id', id, {
+      path: urls.baseUrl,
+      httpOnly: true,
+      secure: isSecure(req),
+    })
   return {
+    restore(req, res, { proof }) {
+      if (proof.kind !== 'session' || contextOf(req).cookies('jupyterhub-session-id').length > 0)
+        return
+      setSessionId(req, res, proof.session.browserSessionId)
+    },
     set(req, res, { secret, session }) {
       const value = signValue(cookieKey, name, secret, clock())
       const secure = isSecure(req)
       const month = 30 * 86_400
       setCookie(res, name, value, { path, httpOnly: true, secure, maxAge: month })
-      setCookie(res, 'jupyterhub-session-id', session.browserSessionId, {
-        path: urls.baseUrl,
-        httpOnly: true,
-        secure,
-      })
+      setSessionId(req, res, session.browserSessionId)
       const { token } = xsrf.tokenFor([], session.key)
       setCookie(res, '_xsrf', token, { path: urls.hubPrefix, httpOnly: false, secure })
     },
@@ -313,7 +322,7 @@ function xsrfGuard({ xsrf, urls }: RequestDeps): XsrfGuard {
       if (!xsrf.matches(context.cookies('_xsrf'), sessionOf(caller), presented))
         throw new HubError(
           'xsrf_failed',
-          "The '_xsrf' token does not belong to this login; reload the page and try again",
+          `XSRF cookie does not match ${provenance.method} argument: the '_xsrf' token does not belong to this login; reload the page and try again`,
         )
     },
   }
@@ -340,6 +349,9 @@ function authorizationToken(value: string | undefined): string | null {
   return /^(?:token|bearer)\s+(\S+)\s*$/i.exec(value ?? '')?.[1] ?? null
 }
 
+/** Values with an equals sign come in quotes. */
+const unquoted = (value: string): string => value.replace(/^"(.*)"$/, '$1')
+
 type CookieJar = ReadonlyMap<string, readonly string[]>
 
 function parseCookies(text: string): CookieJar {
@@ -348,10 +360,7 @@ function parseCookies(text: string): CookieJar {
     const at = pair.indexOf('=')
     if (at < 1) continue
     const name = pair.slice(0, at).trim()
-    const value = pair
-      .slice(at + 1)
-      .trim()
-      .replace(/^"(.*)"$/, '$1')
+    const value = unquoted(pair.slice(at + 1).trim())
     const known = jar.get(name)
     if (known) known.push(value)
     else jar.set(name, [value])

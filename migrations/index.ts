@@ -4,6 +4,7 @@ import * as serversAndShares from './0002-servers-and-shares.ts'
 import * as services from './0003-services.ts'
 import * as providerSessions from './0004-provider-sessions.ts'
 import * as keptLogins from './0005-kept-logins.ts'
+import * as runningServers from './0006-running-servers.ts'
 
 /** One step of the schema: forward only, run in a transaction of its own. */
 export interface Migration {
@@ -18,4 +19,5 @@ export const migrations: readonly Migration[] = [
   { name: '0003-services', up: services.up },
   { name: '0004-provider-sessions', up: providerSessions.up },
   { name: '0005-kept-logins', up: keptLogins.up },
+  { name: '0006-running-servers', up: runningServers.up },
 ]

@@ -61,7 +61,7 @@ export function formFields(text: string): FormFields {
 }
 
 /** The whole body as text; what is not UTF-8 is replaced (wire section 1.6). */
-async function readText(req: IncomingMessage, limit: number): Promise<string> {
+export async function readText(req: IncomingMessage, limit: number): Promise<string> {
   if (Number(req.headers['content-length'] ?? 0) > limit) throw tooLarge(limit)
   const chunks: Buffer[] = []
   let size = 0

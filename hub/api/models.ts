@@ -87,7 +87,7 @@ export function serverModel(
   const resource = { kind: 'server', user: userName, server: name } as const
   return {
     name,
-    display_name: server.displayName,
+    display_name: server.displayName ?? name,
     full_name: `${userName}/${name}`,
     last_activity: time(server.lastActivityAt),
     started: state.kind === 'stopped' ? null : time(server.startedAt),
@@ -96,7 +96,7 @@ export function serverModel(
     progress_url: progressUrl,
     full_url: publicUrl ? `${publicUrl.origin}${prefix}` : null,
     full_progress_url: publicUrl ? `${publicUrl.origin}${progressUrl}` : null,
-    user_options: server.userOptions,
+    user_options: server.userOptions ?? {},
     ...(allows(scopes, 'admin:server_state', resource) ? { state: server.spawnerState } : {}),
   }
 }
@@ -123,7 +123,7 @@ const timestamp = z.string().meta({ description: 'ISO 8601, UTC' })
 /** The shape of a server's model, for the API's documentation. */
 export const serverSchema = z.object({
   name: z.string(),
-  display_name: z.string().nullable(),
+  display_name: z.string(),
   full_name: z.string(),
   last_activity: timestamp.nullable(),
   started: timestamp.nullable(),
@@ -134,7 +134,7 @@ export const serverSchema = z.object({
   progress_url: z.string(),
   full_url: z.string().nullable(),
   full_progress_url: z.string().nullable(),
-  user_options: z.unknown(),
+  user_options: z.record(z.string(), z.unknown()),
   state: z.unknown().optional(),
 })
 

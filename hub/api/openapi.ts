@@ -111,10 +111,27 @@ function scopesOf(access: EndpointAccess): Node {
   return { description: text, 'x-scopes': scopes }
 }
 
-const tagOf = (path: string): string =>
-  /\/(servers?|tokens|shared|shares|share-codes|groups|services|users?|oauth2|proxy|authorizations)(?:\/|$)/.exec(
-    path.replace(/^\/users\/:user(?=\/)/, ''),
-  )?.[1] ?? 'hub'
+/** What a call is about, by the first word of its path that says so; everything else is the hub itself. */
+function tagOf(path: string): string {
+  const segments = path.replace(/^\/users\/:user(?=\/)/, '').split('/')
+  return segments.map((segment) => tags.get(segment)).find((tag) => tag !== undefined) ?? 'hub'
+}
+
+const tags: ReadonlyMap<string, string> = new Map([
+  ['server', 'servers'],
+  ['servers', 'servers'],
+  ['tokens', 'tokens'],
+  ['shared', 'shares'],
+  ['shares', 'shares'],
+  ['share-codes', 'shares'],
+  ['groups', 'groups'],
+  ['services', 'services'],
+  ['user', 'users'],
+  ['users', 'users'],
+  ['oauth2', 'oauth2'],
+  ['proxy', 'proxy'],
+  ['authorizations', 'authorizations'],
+])
 
 function pathParameters(path: string): readonly Node[] {
   return [...path.matchAll(/:(\w+)/g)].map(([, name]) => ({

@@ -3,6 +3,8 @@ import { z } from 'zod'
 import { HubError } from '../../packages/core/errors.ts'
 import { endsWithin } from '../../packages/core/promises.ts'
 import type { Json } from '../../packages/core/spawner.ts'
+import type { Activity } from '../domain/activity.ts'
+import { stoppedExit } from '../domain/exits.ts'
 import { failedEvent, type ProgressEvent, readyEvent } from '../domain/progress.ts'
 import type { ServerRun } from '../domain/server-run.ts'
 import type { LastExit } from '../domain/server-state.ts'
@@ -20,6 +22,7 @@ import { type Endpoint, empty, endpoint, json, type Reply } from './endpoint.ts'
 import { serverModel, serverSchema } from './models.ts'
 
 export interface ServersApiDeps {
+  readonly activity: Pick<Activity, 'latest'>
   readonly refresher: Pick<Refresher, 'beforeStop'>
   readonly users: Users
   readonly servers: Servers
@@ -38,11 +41,12 @@ export function serverEndpoints(deps: ServersApiDeps): readonly Endpoint[] {
     '/users/:user/servers/:server',
     '/users/:user/servers/',
   ] as const
-  return [
-    ...paths.flatMap((path) => [...reading(path, deps), ...running(path, deps)]),
-    ...paths.flatMap((path) => keeping(path, deps)),
-    ...paths.slice(0, 2).map((path) => watching(path, deps)),
-  ]
+  return paths.flatMap((path) => [
+    ...reading(path, deps),
+    ...running(path, deps),
+    ...keeping(path, deps),
+    watching(path, deps),
+  ])
 }
 
 /** Finds whose server the path means; one without `:server` means the default one. */
@@ -66,7 +70,9 @@ function reading(path: string, deps: ServersApiDeps): readonly Endpoint[] {
         const { user, server } = await target(params)
         const found = await deps.servers.find(user, server)
         if (!found) throw noSuchServer(user, server)
-        return json(serverModel(found, caller, deps.urls))
+        const { id, lastActivityAt: stored } = found
+        const latest = id === null ? stored : deps.activity.latest('server', id, stored)
+        return json(serverModel({ ...found, lastActivityAt: latest }, caller, deps.urls))
       },
     }),
   ]
@@ -216,14 +222,16 @@ function startFailure(exit: LastExit | null): HubError {
   const text = exit?.message ?? 'the server stopped while it was starting'
   return exit?.cause === 'cancelled'
     ? new HubError('server_pending', 'Spawn cancelled')
-    : new HubError('spawn_failed', text)
+    : new HubError(exit?.refusal ?? 'spawn_failed', text)
 }
 
-/** @throws {HubError} `invalid_request` when there is nothing to tell. */
-function progressOf(run: ServerRun | null, view: ServerView): Reply {
+/** @throws {HubError} when there is nothing to tell: `not_found` when nobody starts the server, `invalid_request` when it is being stopped. */
+async function progressOf(run: ServerRun | null, view: ServerView): Promise<Reply> {
   const last = run ? null : lastEvent(view.state.kind === 'stopped' ? view.state.exit : null)
-  if (!run && !last)
-    throw new HubError('invalid_request', `${view.userName}/${view.name} is not starting`)
+  const name = `${view.userName}/${view.name}`
+  if (!run && !last) throw new HubError('not_found', `${name} is not starting`)
+  if (run?.state.kind === 'stopping' && (await endsWithin(0, run.settled)))
+    throw new HubError('invalid_request', `${name} is not starting: it is being stopped`)
   return {
     kind: 'stream',
     type: 'text/event-stream',
@@ -251,12 +259,9 @@ async function follow(
     return
   }
   await Promise.race([run.settled, closed(signal)])
-  send(
-    res,
-    run.state.kind === 'ready'
-      ? readyEvent(url)
-      : { progress: 100, failed: true, message: 'Server is stopping' },
-  )
+  const { state } = run
+  if (state.kind === 'stopped') send(res, failedEvent(state.exit ?? stoppedExit))
+  else if (state.kind === 'ready') send(res, readyEvent(url))
 }
 
 /** The one event about a start that is over; null when there is nothing to tell. */

@@ -131,6 +131,12 @@ function holds(caller: Caller, { name }: ServiceView, ...scopes: readonly string
   return scopes.some((scope) => allows(caller.scopes, scope, resource))
 }
 
+/** As somebody who may at least know which service it is: its name is always shown (wire section 2.2). */
+export function identifiedService(service: ServiceView, caller: Caller) {
+  const identify = `read:services:name!service=${service.name}`
+  return serviceModel(service, { ...caller, scopes: new Set([...caller.scopes, identify]) })
+}
+
 /** A service as far as this caller may see it (wire section 3.4). */
 function serviceModel(service: ServiceView, caller: Caller) {
   return {

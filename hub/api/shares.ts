@@ -25,21 +25,28 @@ export interface SharesApiDeps {
   readonly pages: PageLimits
 }
 
-const scopes = z.array(z.string().max(1000)).min(1).max(200)
+/** What is shared; none at all means the same as no list. */
+const scopes = z
+  .array(z.string().max(1000))
+  .max(200)
+  .nullish()
+  .transform((list) => (list && list.length > 0 ? list : null))
+
+const granteeName = z.string().min(1).max(255).nullish()
 
 /** Whom a request is about, and what. */
 const grantBody = z
-  .strictObject({
-    user: z.string().min(1).max(255).optional(),
-    group: z.string().min(1).max(255).optional(),
-    scopes: scopes.optional(),
-  })
-  .refine((body) => (body.user === undefined) !== (body.group === undefined), {
+  .strictObject({ user: granteeName, group: granteeName, scopes })
+  .refine(({ user, group }) => Boolean(user) !== Boolean(group), {
     error: 'needs either user or group',
   })
+  .transform(({ user, group, scopes: what }) => ({
+    grantee: { kind: user ? 'user' : 'group', name: user ?? group ?? '' } as const,
+    scopes: what,
+  }))
 
 const codeBody = z.strictObject({
-  scopes: scopes.optional(),
+  scopes,
   /** Seconds. */
   expires_in: z.int().min(60).max(31_536_000).default(86_400),
 })
@@ -135,12 +142,8 @@ function serverShares(path: string, deps: SharesApiDeps): readonly Endpoint[] {
       body: grantBody,
       answers: { 200: shareSchema },
       async handle({ params, body, caller }) {
-        const share = await shares.grant(
-          caller,
-          await server(params),
-          granteeName(body),
-          body.scopes ?? null,
-        )
+        const { grantee, scopes: wanted } = body
+        const share = await shares.grant(caller, await server(params), grantee, wanted)
         return json(shareModel(deps, share))
       },
     }),
@@ -153,9 +156,8 @@ function serverShares(path: string, deps: SharesApiDeps): readonly Endpoint[] {
       answers: { 200: shareSchema.partial() },
       async handle({ params, body, caller }) {
         const shared = await server(params)
-        const from = await shares.grantee(granteeName(body))
-        if (!from) return json({})
-        const left = await shares.revoke(caller.name, shared, from, body.scopes ?? null)
+        const from = await shares.grantee(body.grantee)
+        const left = from && (await shares.revoke(caller.name, shared, from, body.scopes))
         return json(left ? shareModel(deps, left) : {})
       },
     }),
@@ -171,12 +173,6 @@ function serverShares(path: string, deps: SharesApiDeps): readonly Endpoint[] {
       },
     }),
   ]
-}
-
-function granteeName({ user, group }: { user?: string | undefined; group?: string | undefined }) {
-  return user === undefined
-    ? ({ kind: 'group', name: group ?? '' } as const)
-    : ({ kind: 'user', name: user } as const)
 }
 
 function serverCodes(path: string, deps: SharesApiDeps): readonly Endpoint[] {
@@ -205,7 +201,7 @@ function serverCodes(path: string, deps: SharesApiDeps): readonly Endpoint[] {
       answers: { 200: codeSchema },
       async handle({ params, body, caller }) {
         const { code, stored } = await shareCodes.create(caller, await server(params), {
-          scopes: body.scopes ?? null,
+          scopes: body.scopes,
           expiresInSeconds: body.expires_in,
         })
         const acceptUrl = `${urls.hubPrefix}accept-share?code=${code}`

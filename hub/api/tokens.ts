@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { HubError, statusOf } from '../../packages/core/errors.ts'
 import { allows } from '../../packages/core/scopes.ts'
-import type { Access } from '../domain/access.ts'
+import { type Access, nameOf, type Owner } from '../domain/access.ts'
 import type { Activity } from '../domain/activity.ts'
 import type { Login } from '../domain/login.ts'
 import type { ListedToken, Tokens } from '../domain/tokens.ts'
@@ -12,8 +12,9 @@ import { tokenModel, tokenSchema } from './models.ts'
 /** Seconds: a hundred years. More than dates can hold would never end. */
 const longestExpiry = 100 * 365 * 86_400
 
-const newToken = z.strictObject({
-  note: z.string().max(1023).optional(),
+/** Other keys mean nothing, as on JupyterHub: scripts send some that older hubs knew. */
+const newToken = z.object({
+  note: z.string().max(1023).nullish(),
   expires_in: z.int().min(0).max(longestExpiry).nullable().default(null),
   scopes: z.array(z.string().max(1023)).max(200).nullable().default(null),
   /** Names of roles, resolved to their scopes at once; not together with `scopes`. */
@@ -49,13 +50,16 @@ function manyTokens(deps: TokensApiDeps): readonly Endpoint[] {
     endpoint({
       method: 'GET',
       path: '/users/:user/tokens',
-      summary: "List a user's tokens",
+      summary: "List a user's tokens, those longest unused first",
       access: { scopes: ['read:tokens'], on: 'user' },
       answers: { 200: z.object({ api_tokens: z.array(tokenSchema) }) },
       async handle({ params }) {
         const user = await users.byName(params.user)
         const all = await tokens.of(user)
-        return json({ api_tokens: all.map((token) => model(token, user)) })
+        const used = ({ id, lastActivityAt, createdAt }: ListedToken): number =>
+          (deps.activity.latest('token', id, lastActivityAt) ?? createdAt).getTime()
+        const sorted = all.toSorted((one, other) => used(one) - used(other))
+        return json({ api_tokens: sorted.map((token) => model(token, user)) })
       },
     }),
     endpoint({
@@ -68,12 +72,12 @@ function manyTokens(deps: TokensApiDeps): readonly Endpoint[] {
       async handle({ params, body, require, identify, context }) {
         const { note, expires_in: expiresInSeconds, scopes, roles } = body
         const { creator, user } = await creatorOf(users, params.user, async () => {
-          if (!body.auth || (await identify())) return (await require(['tokens'], 'user')).name
+          if (!body.auth || (await identify())) return (await require(['tokens'], 'user')).owner
           return ownerBy(deps, body.auth, { name: params.user, peer: context.peer })
         })
-        const by = creator === user.name ? '' : ` by ${creator}`
-        const wanted = { note: note ?? `Requested via api${by}`, expiresInSeconds, scopes, roles }
-        const { token, secret } = await tokens.create(user, wanted, creator)
+        const told = note || noteOf(creator, user)
+        const wanted = { note: told, expiresInSeconds, scopes, roles }
+        const { token, secret } = await tokens.create(user, wanted, nameOf(creator))
         return json({ ...model(token, user), token: secret }, 201)
       },
     }),
@@ -114,8 +118,8 @@ function oneToken(deps: TokensApiDeps): readonly Endpoint[] {
 async function creatorOf(
   users: Users,
   name: string,
-  admit: () => Promise<string>,
-): Promise<{ readonly creator: string; readonly user: User }> {
+  admit: () => Promise<Owner>,
+): Promise<{ readonly creator: Owner; readonly user: User }> {
   try {
     return { creator: await admit(), user: await users.byName(name) }
   } catch (error) {
@@ -124,8 +128,16 @@ async function creatorOf(
   }
 }
 
+/** What a token says of itself when nobody has said anything: who asked, unless that is its owner. */
+function noteOf(creator: Owner, user: User): string {
+  const note = 'Requested via api'
+  if (creator.kind === 'operator') return `${note} by the operator`
+  const isOwn = creator.kind === 'user' && creator.user.id === user.id
+  return isOwn ? note : `${note} by ${creator.kind} ${nameOf(creator)}`
+}
+
 /**
- * The name of whoever these login data are of; like a login, but without a session, so that no site
+ * Whoever these login data are of; like a login, but without a session, so that no site
  * can misuse a browser for it.
  * @throws {HubError} `forbidden` when they are wrong, or of somebody who may not make this user's tokens.
  */
@@ -133,7 +145,7 @@ async function ownerBy(
   { login, access }: TokensApiDeps,
   auth: Readonly<Record<string, unknown>>,
   { name, peer }: { readonly name: string; readonly peer: string },
-): Promise<string> {
+): Promise<Owner> {
   const fields = Object.entries(auth).filter(([, value]) => typeof value === 'string')
   const user = await login.identify({
     form: Object.fromEntries(fields) as Record<string, string>,
@@ -142,9 +154,10 @@ async function ownerBy(
     signal: AbortSignal.timeout(60_000),
   })
   if (!user) throw new HubError('forbidden', 'these login data are not accepted')
-  const { scopes } = await access.rightsOf({ kind: 'user', user })
+  const owner = { kind: 'user', user } as const
+  const { scopes } = await access.rightsOf(owner)
   const groups = await access.groupsOf(name)
-  if (allows(scopes, 'tokens', { kind: 'user', user: name }, () => groups)) return user.name
+  if (allows(scopes, 'tokens', { kind: 'user', user: name }, () => groups)) return owner
   throw new HubError('forbidden', `${user.name} may not make tokens for this user`)
 }
 

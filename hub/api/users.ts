@@ -6,10 +6,12 @@ import { type Access, type Caller, isAdmin, userOf } from '../domain/access.ts'
 import type { AuthStates } from '../domain/auth-states.ts'
 import type { Explanations } from '../domain/explanations.ts'
 import type { Servers } from '../domain/servers.ts'
+import type { Services } from '../domain/services.ts'
 import type { User, UserQuery } from '../domain/users.ts'
 import { explained, explanationSchema } from './explain.ts'
 import { type Endpoint, empty, endpoint, json } from './endpoint.ts'
 import { userSchema } from './models.ts'
+import { identifiedService } from './services.ts'
 import {
   type Page,
   type PageLimits,
@@ -25,6 +27,7 @@ export interface UsersApiDeps extends UserModelDeps {
   readonly access: Access
   readonly explanations: Explanations
   readonly authStates: AuthStates
+  readonly services: Pick<Services, 'byName'>
 }
 
 const newUsers = z.strictObject({
@@ -42,20 +45,20 @@ const changes = z.strictObject({
   auth_state: z.record(z.string(), z.unknown()).nullable().optional(),
 })
 const activityReport = z
-  .strictObject({
-    last_activity: z.string().optional(),
-    servers: z.record(z.string(), z.object({ last_activity: z.string() })).optional(),
+  .object({
+    last_activity: z.string().nullish(),
+    servers: z.record(z.string(), z.object({ last_activity: z.string() })).nullish(),
   })
-  .refine((body) => body.last_activity !== undefined || body.servers !== undefined, {
+  .refine((body) => Boolean(body.last_activity) || Boolean(body.servers), {
     error: 'needs at least one of: last_activity, servers',
   })
 
-/** Present and neither `0` nor `false`: also stopped servers. */
+/** Present and neither `0` nor `false`, in any case of letters: also stopped servers. */
 const stoppedServers = {
   include_stopped_servers: z
     .string()
     .optional()
-    .transform((value) => value !== undefined && value !== '0' && value !== 'false'),
+    .transform((value) => value !== undefined && !/^(?:0|false)$/i.test(value)),
 }
 
 const listQuery = z.object({
@@ -70,21 +73,21 @@ const listQuery = z.object({
 export function userEndpoints(deps: UsersApiDeps): readonly Endpoint[] {
   const models = new UserModels(deps)
   return [
-    callerEndpoint(models),
+    callerEndpoint(deps, models),
     ...manyUsers(deps, models),
     ...oneUser(deps, models),
     ...userChanges(deps, models),
   ]
 }
 
-function callerEndpoint(models: UserModels): Endpoint {
+function callerEndpoint({ services }: UsersApiDeps, models: UserModels): Endpoint {
   return endpoint({
     method: 'GET',
     path: '/user',
     summary: 'Whose credentials these are, and what they allow',
     access: { by: 'anyone' },
     answers: { 200: z.looseObject({ kind: z.string(), name: z.string() }) },
-    handle: async ({ caller }) => json(await selfModel(models, caller)),
+    handle: async ({ caller }) => json(await selfModel({ models, services }, caller)),
   })
 }
 
@@ -303,7 +306,10 @@ function listFilter(
 }
 
 /** The caller as `GET /user` shows them: always with name and groups, and what they may do (wire section 2.2). */
-async function selfModel(models: UserModels, caller: Caller) {
+async function selfModel(
+  { models, services }: Pick<UsersApiDeps, 'services'> & { readonly models: UserModels },
+  caller: Caller,
+) {
   const { owner, proof, scopes } = caller
   const shown = [...scopes].toSorted()
   const token = proof.kind === 'token' ? proof.token : null
@@ -313,13 +319,11 @@ async function selfModel(models: UserModels, caller: Caller) {
     scopes: shown,
   }
   if (owner.kind === 'operator') return { kind: 'operator', name: caller.name, scopes: shown }
-  if (owner.kind === 'service')
-    return { kind: 'service', name: caller.name, admin: owner.service.admin, ...credential }
-  const { user } = owner
-  return {
-    ...(await models.identified(user, caller)),
-    ...credential,
-  }
+  const model =
+    owner.kind === 'service'
+      ? identifiedService(await services.byName(owner.service.name), caller)
+      : await models.identified(owner.user, caller)
+  return { ...model, ...credential }
 }
 
 async function recordActivity(
@@ -328,16 +332,17 @@ async function recordActivity(
   report: z.output<typeof activityReport>,
   servers: Servers,
 ): Promise<void> {
-  const at = report.last_activity === undefined ? null : pastTime(report.last_activity)
+  const at = report.last_activity ? pastTime(report.last_activity) : null
   const entries = await Promise.all(
     Object.entries(report.servers ?? {}).map(async ([name, { last_activity: text }]) => {
-      const id = servers.run(user, name)?.row.id ?? (await servers.find(user, name))?.id ?? null
-      if (id === null)
+      const time = pastTime(text)
+      const id = servers.run(user, name)?.row.id ?? (await servers.edits.ensure(user, name))?.id
+      if (id === undefined)
         throw new HubError(
           'invalid_request',
           `No such server '${name.slice(0, 64)}' for user ${user.name}`,
         )
-      return [id, pastTime(text)] as const
+      return [id, time] as const
     }),
   )
   if (at) activity.user(user.id, at)

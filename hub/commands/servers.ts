@@ -97,14 +97,15 @@ const show = hubCommand({
   async run(client, context) {
     const wanted = parseServer(context.positionals[0] ?? '')
     const server = await client.server(wanted.owner, wanted.server)
+    const { display_name: shown = server.name, user_options: options } = server
     printFacts(context, server, {
       Server: showServer(wanted),
-      ...(server.display_name ? { 'Display name': server.display_name } : {}),
+      ...(shown === server.name ? {} : { 'Display name': shown }),
       State: stateOf(server),
       Started: minute(server.started),
       'Last activity': minute(server.last_activity),
       Address: server.full_url ?? server.url,
-      Options: JSON.stringify(server.user_options ?? null),
+      Options: JSON.stringify(options ?? null),
     })
   },
 })

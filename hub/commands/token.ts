@@ -5,7 +5,7 @@ import { type Command, hubFlags } from './command.ts'
 import { noHub, reach } from './operator.ts'
 import { newTokenFlags, newTokenOf } from './tokens.ts'
 
-/** `jupyterhub token NAME`. */
+/** `jupyterhub token NAME`: beside `tokens create` for scripts that know it, and for when no hub runs. */
 export const token: Command = {
   name: 'token',
   usage: 'USER',

@@ -188,7 +188,10 @@ export interface SpawnRequest {
   readonly environment: Record<string, string>
 }
 
-/** Runs before each start; a throw fails the start with its message. */
+/**
+ * Runs before each start; a throw fails the start with its message. A `HubError` of `portico/errors`
+ * refuses it: the request is answered with the error's own status rather than with 500.
+ */
 export type PreSpawnHook = (request: SpawnRequest) => void | Promise<void>
 
 /** Receives what the authenticator knows of the user, or null; may add to the environment. */

@@ -1,3 +1,4 @@
+import type { HubError } from '../../packages/core/errors.ts'
 import type { Exit } from '../../packages/core/spawner.ts'
 
 /** Somebody asked for it. */
@@ -22,6 +23,14 @@ export const timeoutExit = (seconds: number): Exit => ({
   cause: 'timeout',
   code: null,
   message: `the server was not up within ${seconds} seconds. It may just be slow (an admin can raise spawner.startTimeout), or it hangs: see its log`,
+})
+
+/** A hook of the site did not want the server to start. */
+export const refusedExit = ({ code, message }: HubError): Exit => ({
+  cause: 'refused',
+  code: null,
+  message,
+  refusal: code,
 })
 
 /** Whether nothing went wrong: Jupyter servers also end by themselves, without failure, when they are idle or told so. */

@@ -64,22 +64,37 @@ export function explain(
   )
   const byToken = subject.tokenScopes && subject.tokenScopes.some(includes)
   const allowed = because.length > 0 && byToken !== false
-  const found = { because, byToken }
-  return { allowed, ...found, message: sentence(subject, question, { allowed, ...found }) }
+  const answer = { allowed, because, byToken }
+  const raw = subject.grants.flatMap(({ scopes }) => scopes)
+  const narrower = [...expandScopes(raw, subject.owner, catalogue)].filter((scope) =>
+    scope.startsWith(`${question.scope}!`),
+  )
+  return { ...answer, message: sentence(subject, question, { ...answer, narrower }) }
 }
+
+/** Most filtered forms that a message names. */
+const mostNamed = 5
 
 function sentence(
   { name, tokenScopes }: Subject,
   { scope, resource }: Question,
-  { allowed, because, byToken }: Omit<Explanation, 'message'>,
+  {
+    allowed,
+    because,
+    byToken,
+    narrower,
+  }: Omit<Explanation, 'message'> & { readonly narrower: readonly string[] },
 ): string {
   const what = `${scope}${filterOf(resource)}`
   if (allowed) return `${name} has ${what}: ${because.map(sourceOf).join('; ')}`
   const missing: string[] = []
-  if (because.length === 0) missing.push('no role or share of its owner grants it')
+  const named = narrower.slice(0, mostNamed).join(', ')
+  const only = named === '' ? '' : ` (only ${named}${narrower.length > mostNamed ? ', ...' : ''})`
+  if (because.length === 0) missing.push(`no role or share of its owner grants it${only}`)
   if (byToken === false)
     missing.push(`the token itself has only ${(tokenScopes ?? []).join(', ') || 'no scopes'}`)
-  const owner = byToken === null ? 'no role, group or share grants it' : missing.join(', and ')
+  const owner =
+    byToken === null ? `no role, group or share grants it${only}` : missing.join(', and ')
   return `${name} lacks ${what}: ${owner}`
 }
 

@@ -7,6 +7,7 @@ import {
   isScope,
   type ScopeCatalogue,
 } from '../../packages/core/scopes.ts'
+import type { Events } from '../events.ts'
 import type { OauthClient, OauthCode, OauthStore } from '../store/oauth.ts'
 import type { RoleStore } from '../store/roles.ts'
 import type { Session } from '../store/sessions.ts'
@@ -96,6 +97,7 @@ export interface OauthProviderDeps {
   readonly roles: Pick<RoleStore, 'scopesOf'>
   readonly access: Access
   readonly changes: Changes
+  readonly events: Events
   readonly clock: () => Date
   readonly tokenSeconds: number
   readonly requirePkce: boolean
@@ -245,13 +247,16 @@ class CodeGrant implements OauthProvider {
 
   /** Somebody else may have the code: what it gave is taken back (RFC 9700 section 2.1.1). */
   async #replayed(code: OauthCode): Promise<TokenAnswer> {
-    await this.#deps.tokens.revokeOfCode(code.id)
-    this.#deps.changes.touchRights(code.userId)
+    const { tokens, users, changes, events } = this.#deps
+    const [revoked, user] = [await tokens.revokeOfCode(code.id), await users.findById(code.userId)]
+    changes.touchRights(code.userId)
+    for (const id of user ? revoked : [])
+      events.emit({ kind: 'token-revoked', user: user?.name ?? '', token: `a${id}`, by: 'hub' })
     return failure('invalid_grant', 'the code was used before; its tokens are revoked')
   }
 
   async #exchange(client: OauthClient, code: OauthCode): Promise<TokenAnswer> {
-    const { oauth, tokens, users, access, clock, tokenSeconds } = this.#deps
+    const { oauth, tokens, users, access, events, clock, tokenSeconds } = this.#deps
     const user = await users.findById(code.userId)
     const owner = user && !user.blocked ? ({ kind: 'user', user } as const) : null
     const scopes = owner && (await access.rightsOf(owner)).scopes
@@ -259,7 +264,7 @@ class CodeGrant implements OauthProvider {
       return failure('invalid_grant', 'the user has no access any more')
     if (!(await oauth.consumeCode(code.id, clock())))
       return failure('invalid_grant', 'the code was used before')
-    const { secret } = await tokens.issue(
+    const { id, secret } = await tokens.issue(
       {
         userId: user.id,
         clientId: client.id,
@@ -272,6 +277,8 @@ class CodeGrant implements OauthProvider {
       },
       clock(),
     )
+    const by = client.identifier
+    events.emit({ kind: 'token-issued', user: user.name, token: `a${id}`, by })
     const scope = code.scopes.join(' ')
     return { kind: 'token', accessToken: secret, expiresInSeconds: tokenSeconds, scope }
   }

@@ -82,9 +82,15 @@ export class ServerEdits {
       const { store, changes, events } = this.#deps
       const full = `${user.name}/${name}`
       const active = new HubError('server_running', `${full} is active; stop it before changing it`)
+      const taken = new HubError(
+        'already_exists',
+        `Server ${user.name}/${edit.name?.slice(0, 64)} already exists`,
+      )
       if (this.#deps.servers.run(user, name)) throw active
       const row = await this.#ensured(user, name)
       if (!row) throw noSuchServer(user, name)
+      if (edit.name !== undefined && edit.name !== name)
+        if (await this.#exists(user, edit.name)) throw taken
       const displayName = await this.#deps.names.admitEdit(user, name, edit)
       const wanted = { ...edit, ...(displayName === undefined ? {} : { displayName }) }
       const edited = await store.edit(user.id, name, wanted)
@@ -94,10 +100,7 @@ export class ServerEdits {
         case 'running':
           throw active
         case 'taken':
-          throw new HubError(
-            'already_exists',
-            `Server ${user.name}/${edit.name ?? ''} already exists`,
-          )
+          throw taken
         case 'edited':
           changes.touchFacts(user.id)
           changes.touchRights(...edited.holders)
@@ -151,6 +154,11 @@ export class ServerEdits {
   /** The row of a server; made for a default server that has none yet. */
   async ensure(user: Pick<User, 'id'>, name: string): Promise<StoredServer | null> {
     return this.#deps.servers.exclusively(user, () => this.#ensured(user, name))
+  }
+
+  /** Every user has a default server. */
+  async #exists(user: User, name: string): Promise<boolean> {
+    return name === '' || (await this.#deps.store.find(user.id, name)) !== null
   }
 
   async #ensured(user: Pick<User, 'id'>, name: string): Promise<StoredServer | null> {

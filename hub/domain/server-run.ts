@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describeError } from '../../packages/core/errors.ts'
+import { describeError, HubError } from '../../packages/core/errors.ts'
 import { after, deferred, within } from '../../packages/core/promises.ts'
 import {
   type Exit,
@@ -12,7 +12,14 @@ import {
 import type { Log } from '../log.ts'
 import { type Metrics, stopwatch } from '../metrics.ts'
 import type { ServerStore, StoredServer } from '../store/servers.ts'
-import { cancelledExit, isPlanned, restartedExit, stoppedExit, timeoutExit } from './exits.ts'
+import {
+  cancelledExit,
+  isPlanned,
+  refusedExit,
+  restartedExit,
+  stoppedExit,
+  timeoutExit,
+} from './exits.ts'
 import { failedEvent, Progress, readyEvent } from './progress.ts'
 import { waitForHttp } from './readiness.ts'
 import { redactLines } from './redact.ts'
@@ -254,7 +261,7 @@ export class ServerRun {
     const cancelled = aborted(signal).then(() => Promise.reject(signal.reason))
     cancelled.catch(() => {})
     try {
-      await Promise.race([beforeStart(), cancelled])
+      await Promise.race([beforeStart().catch(refused), cancelled])
       signal.throwIfAborted()
       return await this.#startOrGiveUp(signal)
     } finally {
@@ -435,6 +442,11 @@ export class ServerRun {
     const { userName, name } = this.row
     this.#deps.log.warn(`server ${userName}/${name}: ${message}`, { error })
   }
+}
+
+/** A hook that throws a `HubError` says no, in words and with a status of its own. */
+function refused(error: unknown): never {
+  throw error instanceof HubError ? new StartFailed(refusedExit(error), { cause: error }) : error
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

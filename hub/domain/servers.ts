@@ -17,11 +17,13 @@ import type { RoleStore } from '../store/roles.ts'
 import type { ServerStore, StoredServer } from '../store/servers.ts'
 import type { TokenStore } from '../store/tokens.ts'
 import type { User, UserDetails } from '../store/users.ts'
+import type { Activity } from './activity.ts'
 import type { AuthStates } from './auth-states.ts'
 import type { Changes } from './changes.ts'
 import type { Routes } from './routes.ts'
 import { ServerEdits, type StartRequest } from './server-edits.ts'
 import { type Credentials, issueCredentials } from './server-credentials.ts'
+import { RunningServers } from './running-servers.ts'
 import { type EnvironmentOptions, serverEnvironment } from './server-environment.ts'
 import { type ServerNames, serverNames } from './server-names.ts'
 import { type RunDeps, ServerRun } from './server-run.ts'
@@ -39,6 +41,8 @@ export interface ServersDeps {
   readonly oauth: OauthStore
   readonly roles: RoleStore
   readonly changes: Changes
+  /** The start and the end of a server are signs of life of its user, as on JupyterHub. */
+  readonly activity: Pick<Activity, 'user'>
   readonly routes: Routes
   readonly urls: HubUrls
   readonly events: Events
@@ -70,14 +74,13 @@ export class Servers {
   readonly #names: ServerNames
   /** Making, changing and deleting servers, all but starting and stopping them. */
   readonly edits: ServerEdits
-  readonly #runs = new Map<number, Map<string, ServerRun>>()
+  readonly #runs = new RunningServers()
   /** One user's starts, renames and deletions follow one another. */
   readonly #turns = new Turns()
   #isClosed = false
   /** Starts that are not written down yet. */
   #beginning = 0
   #starting = 0
-  #active = 0
 
   constructor(deps: ServersDeps) {
     this.#deps = deps
@@ -87,17 +90,17 @@ export class Servers {
 
   /** Servers that are not stopped. */
   get activeCount(): number {
-    return this.#active
+    return this.#runs.size
   }
 
   /** Every server that is not stopped. */
-  *runs(): Generator<ServerRun> {
-    for (const runs of this.#runs.values()) yield* runs.values()
+  runs(): Iterable<ServerRun> {
+    return this.#runs
   }
 
   /** The run of a server that is not stopped. */
   run(user: Pick<User, 'id'>, name: string): ServerRun | null {
-    return this.#runs.get(user.id)?.get(name) ?? null
+    return this.#runs.named(user.id, name)
   }
 
   /** Null for a named server that does not exist; the default server always does. */
@@ -134,7 +137,7 @@ export class Servers {
 
   /** The user's servers that are not stopped. */
   runsOf(user: User): readonly ServerRun[] {
-    return [...(this.#runs.get(user.id)?.values() ?? [])]
+    return this.#runs.of(user.id)
   }
 
   /**
@@ -197,9 +200,9 @@ export class Servers {
     else await Promise.race([all, after(patience * 1000)])
   }
 
-  /** Asks the server that this path belongs to: the proxy could not reach it. */
-  async checkPath(path: string): Promise<void> {
-    for (const run of this.runs()) if (path.startsWith(run.prefix)) await run.check()
+  /** The run of the server that this path belongs to. */
+  at(path: string): ServerRun | null {
+    return this.#runs.at(path)
   }
 
   /** Stops all servers of the user; resolves when all are stopped. */
@@ -248,7 +251,7 @@ export class Servers {
         { retryAfter },
       )
     }
-    if (activeServers > 0 && this.#active + this.#beginning >= activeServers) {
+    if (activeServers > 0 && this.activeCount + this.#beginning >= activeServers) {
       events.emit({ kind: 'server-refused', user, server, cause: 'too-many-users' })
       throw new HubError(
         'too_many_requests',
@@ -258,7 +261,7 @@ export class Servers {
   }
 
   async #begin(user: User, name: string, request: StartRequest): Promise<ServerRun> {
-    const { store, changes, events, driver, clock, spawner } = this.#deps
+    const { store, changes, activity, events, driver, clock, spawner } = this.#deps
     const now = clock()
     const deadline = new Date(now.getTime() + (spawner.startTimeout + spawner.httpTimeout) * 1000)
     const row = await store.beginStart({
@@ -276,6 +279,7 @@ export class Servers {
         throw error
       })
     changes.touchFacts(user.id)
+    activity.user(user.id, now)
     events.emit({ kind: 'server-starting', user: row.userName, server: row.name })
     this.#starting += 1
     void run.settled.then(() => (this.#starting -= 1))
@@ -336,9 +340,7 @@ export class Servers {
       }),
     }
     const run = new ServerRun(this.#runDeps(), facts, origin)
-    const runs = this.#runs.get(row.userId) ?? new Map<string, ServerRun>()
-    this.#runs.set(row.userId, runs.set(row.name, run))
-    this.#active += 1
+    this.#runs.add(run)
     return run
   }
 
@@ -379,12 +381,11 @@ export class Servers {
     })
   }
 
-  #onEnded({ row }: ServerRun, exit: LastExit, holders: readonly number[]): void {
-    const { changes, events } = this.#deps
-    const runs = this.#runs.get(row.userId)
-    runs?.delete(row.name)
-    if (runs?.size === 0) this.#runs.delete(row.userId)
-    this.#active -= 1
+  #onEnded(run: ServerRun, exit: LastExit, holders: readonly number[]): void {
+    const { changes, activity, events, clock } = this.#deps
+    const { row } = run
+    this.#runs.remove(run)
+    activity.user(row.userId, clock())
     changes.touchFacts(row.userId)
     changes.touchRights(...holders)
     events.emit(

@@ -119,10 +119,10 @@ function stateIn(reason: unknown): ServerState | null {
 
 /** What has become of the server of a path, as far as it is found out in time. */
 async function lookAt(servers: Servers, path: string): Promise<ServerState | null> {
-  const run = [...servers.runs()].find(({ prefix }) => path.startsWith(prefix))
+  const run = servers.at(path)
   if (!run) return null
   const wasReady = run.state.kind === 'ready'
-  await Promise.race([servers.checkPath(path), after(lookFor)])
+  await Promise.race([run.check(), after(lookFor)])
   const { state } = run
   if (state.kind === 'starting') return 'starting'
   if (state.kind === 'stopping') return wasReady ? 'crashed' : 'stopped'

@@ -64,7 +64,11 @@ export function createPages(deps: PagesDeps): Pages {
     async loggedIn(req, res) {
       const caller = await contextOf(req).cookieCaller()
       const user = userOf(caller)
-      if (caller && user) return (await renews(deps, caller, req, res)) ? null : { ...caller, user }
+      if (caller && user) {
+        if (await renews(deps, caller, req, res)) return null
+        requests.cookies.restore(req, res, caller)
+        return { ...caller, user }
+      }
       if (req.method !== 'GET' && req.method !== 'HEAD')
         throw new HubError(
           'not_authenticated',

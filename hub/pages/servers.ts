@@ -193,7 +193,7 @@ export async function showStopped(
       logTail: failed ? (exit?.logTail ?? []) : [],
       next,
     },
-    about.status ?? (exit && isFailedStart(exit) ? 500 : 200),
+    about.status ?? (exit && isFailedStart(exit) ? statusOf[exit.refusal ?? 'spawn_failed'] : 200),
   )
 }
 

@@ -345,6 +345,7 @@ function serverChanges({
             state_since_at: now.getTime(),
             deadline_at: null,
             started_at: null,
+            last_activity_at: now.getTime(),
           })
           .returning('removing')
           .executeTakeFirst()

@@ -59,7 +59,8 @@ export interface TokenStore {
   revoke(id: number): Promise<void>
   /** All tokens that `userId` got through one OAuth client. */
   revokeOfClient(userId: number, clientId: number): Promise<void>
-  revokeOfCode(codeId: number): Promise<void>
+  /** What the code was exchanged for. Resolves to the ids. */
+  revokeOfCode(codeId: number): Promise<readonly number[]>
   /** All tokens of a user; `servers` also those that their servers run with. Resolves to how many. */
   revokeOfUser(userId: number, options: { readonly servers: boolean }): Promise<number>
   purgeExpired(now: Date): Promise<void>
@@ -201,7 +202,8 @@ export function tokenStore({ db }: Database): TokenStore {
     },
 
     async revokeOfCode(codeId) {
-      await db.deleteFrom('api_tokens').where('code_id', '=', codeId).execute()
+      const query = db.deleteFrom('api_tokens').where('code_id', '=', codeId).returning('id')
+      return (await query.execute()).map(({ id }) => id)
     },
 
     async revokeOfUser(userId, { servers }) {

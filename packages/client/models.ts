@@ -29,7 +29,7 @@ export type PendingAction = 'spawn' | 'stop' | 'check' | 'rename'
 /** A server: `stopped`, or `ready`, or with something pending. */
 export interface ServerModel {
   readonly name: string
-  readonly display_name?: string | null
+  readonly display_name?: string
   /** `USER/NAME`; ends in a slash for the default server. */
   readonly full_name?: string
   readonly ready: boolean

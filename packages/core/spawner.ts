@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import type { ErrorCode } from './errors.ts'
 
 export type Json =
   string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
@@ -19,6 +20,7 @@ export type ExitCause =
   | 'killed'
   | 'exited'
   | 'hub-restarted'
+  | 'refused'
   | 'unknown'
 
 /** The end of a server. */
@@ -28,6 +30,8 @@ export interface Exit {
   readonly code: number | null
   /** One sentence for the person who waits: what happened and what to do. No secrets. */
   readonly message: string
+  /** Of a start that was `refused`: what it is answered with. */
+  readonly refusal?: ErrorCode
 }
 
 /** What a spawner's `start` throws when it knows why it failed. Anything else counts as `unknown`. */

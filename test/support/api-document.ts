@@ -26,6 +26,7 @@ export interface ApiDocument {
 
 interface OperationObject {
   readonly operationId: string
+  readonly tags: readonly string[]
   readonly summary: string
   readonly parameters: readonly ParameterObject[]
   readonly requestBody?: { readonly content: Content }

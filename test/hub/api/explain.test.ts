@@ -44,7 +44,10 @@ describe('an explanation', () => {
   it('says what is missing', async () => {
     const { json } = await ask({ user: 'ada', scope: 'servers!user=boss' })
     assert.deepEqual([json['allowed'], json['because']], [false, []])
-    assert.equal(json['message'], 'ada lacks servers!user=boss: no role, group or share grants it')
+    assert.equal(
+      json['message'],
+      'ada lacks servers!user=boss: no role, group or share grants it (only servers!user=ada)',
+    )
   })
 
   it('tells what a token lacks from what its owner lacks', async () => {

@@ -45,6 +45,10 @@ describe('named servers in the API', () => {
     assert.equal((await call('PUT', 'users/ada/servers/thesis')).status, 409)
     assert.equal((await call('PUT', 'users/ada/server')).status, 409)
     assert.equal((await call('PUT', 'users/ada/servers/')).status, 409)
+    const plain = await call('PUT', 'users/ada/servers/plain')
+    assert.equal(plain.json['display_name'], 'plain', 'its name, when it has no other to show')
+    assert.equal((await call('GET', 'users/ada/server')).json['display_name'], '')
+    await call('DELETE', 'users/ada/servers/plain', { remove: true })
     assert.deepEqual(Object.keys(await serversOf('ada', '')), [])
     assert.ok('thesis' in (await serversOf('ada')))
   })
@@ -131,7 +135,7 @@ describe('named servers in the API', () => {
       assert.deepEqual(json['user_options'], { from: 'default' })
       const fresh = await call('GET', 'users/grace/server')
       assert.equal(fresh.status, 200)
-      assert.equal(fresh.json['user_options'], null)
+      assert.deepEqual(fresh.json['user_options'], {})
     })
 
     const refused: readonly (readonly [server: string, body: unknown, status: number])[] = [
@@ -141,7 +145,7 @@ describe('named servers in the API', () => {
       ['servers/kept', { name: 'taken' }, 409],
       ['servers/kept', { name: 'Not a slug' }, 400],
       ['servers/kept', { name: 'a\ud800' }, 400],
-      ['servers/kept', { name: '' }, 400],
+      ['servers/kept', { name: '' }, 409],
       ['servers/kept', { display_name: 'a\nb' }, 400],
       ['servers/kept', { display_name: 3 }, 400],
       ['servers/kept', { user_options: [1] }, 400],
@@ -196,7 +200,7 @@ describe('named servers in the API', () => {
 
   it('tell what is going on, and that nothing is', async () => {
     await call('PUT', 'users/ada/servers/told')
-    assert.equal((await call('GET', 'users/ada/servers/told/progress')).status, 400)
+    assert.equal((await call('GET', 'users/ada/servers/told/progress')).status, 404)
     assert.equal((await call('GET', 'users/ada/servers/none/progress')).status, 404)
     await call('POST', 'users/ada/servers/told')
     const { text } = await call('GET', 'users/ada/servers/told/progress')

@@ -60,6 +60,7 @@ const walk: readonly Step[] = [
   step('GET /users/ada/servers/den', 200),
   step('GET /users/ada/server/progress', 200),
   step('GET /users/ada/servers/den/progress', 200),
+  step('GET /users/ada/servers//progress', 200),
   step('GET /users?state=ready', 200),
   step('GET /users/ada?include_stopped_servers=1', 200),
   step('POST /users/ada/activity', 200, { last_activity: '2026-01-01T00:00:00Z' }),
@@ -114,6 +115,7 @@ const walk: readonly Step[] = [
   ]),
   step('GET /authorizations/token/none', 404),
   step('GET /authorizations/cookie/jupyterhub-hub-login/x', 404),
+  step('GET /authorizations/cookie/jupyterhub-hub-login', 404),
   step('POST /authorizations/token', 404),
   step('POST /oauth2/token', 401),
   step('DELETE /users/ada/server', 204),
@@ -207,7 +209,7 @@ describe("the API's document", () => {
     assert.match(document.openapi, /^3\.1\.\d$/)
     const ids = new Set<string>()
     for (const [path, methods] of Object.entries(document.paths)) {
-      assert.match(path, /^\/(?:[a-z0-9.-]+|\{\w+\}|\/(?!\/))*\/?$/)
+      assert.match(path, /^\/(?:[a-z0-9.-]+|\{\w+\}|\/(?!\/)|(?<=servers)\/)*\/?$/)
       for (const [method, one] of Object.entries(methods)) {
         const what = `${method} ${path}`
         assert.match(method, /^(?:get|put|post|delete|options|head|patch|trace)$/)
@@ -234,6 +236,14 @@ describe("the API's document", () => {
     }
     for (const [, reference = ''] of JSON.stringify(document).matchAll(/"\$ref":"([^"]*)"/g))
       assert.ok(resolved(document, reference), `${reference} is nowhere`)
+  })
+
+  it('puts each call under what it is about, once', () => {
+    const tags = Object.values(document.paths).flatMap((methods) =>
+      Object.values(methods).flatMap((one) => one.tags),
+    )
+    const known = 'authorizations groups hub oauth2 proxy services servers shares tokens users'
+    assert.deepEqual([...new Set(tags)].toSorted(), known.split(' ').toSorted())
   })
 
   it('says which parts of a query must be there', () => {

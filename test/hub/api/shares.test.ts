@@ -82,6 +82,16 @@ describe('shares in the API', () => {
     assert.deepEqual((await ada('PATCH', 'shares/ada/lab', { user: 'nobody' })).json, {})
   })
 
+  it('are made by clients that write down what they leave out', async () => {
+    const body = { user: 'bob', group: null, scopes: null }
+    const { json } = await ada('POST', 'shares/ada/lab', body)
+    assert.deepEqual(json['scopes'], ['access:servers!server=ada/lab'])
+    const code = await ada('POST', 'share-codes/ada/lab', { scopes: [] })
+    assert.deepEqual(code.json['scopes'], ['access:servers!server=ada/lab'])
+    assert.deepEqual((await ada('PATCH', 'shares/ada/lab', body)).json, {})
+    await ada('DELETE', 'share-codes/ada/lab')
+  })
+
   it('to a group count for its members, and come in pages', async () => {
     assert.equal((await ada('POST', 'shares/ada/lab', { group: 'team' })).json['kind'], 'group')
     await ada('POST', 'shares/ada/', { user: 'bob' })
@@ -125,7 +135,7 @@ describe('shares in the API', () => {
     [{ group: 'none' }, 400],
     [{ user: 'ada' }, 400],
     [{ user: 'bob', scopes: 'access:servers' }, 400],
-    [{ user: 'bob', scopes: [] }, 400],
+    [{ user: null, group: null }, 400],
     [{ user: 'bob', scopes: ['no:such'] }, 400],
     [{ user: 'bob', scopes: ['self'] }, 400],
     [{ user: 'bob', scopes: ['access:servers!user=ada'] }, 400],

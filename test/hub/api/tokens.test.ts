@@ -65,7 +65,10 @@ describe('API tokens', () => {
     )
     const all = await send(ada, 'GET', 'ada/tokens')
     assert.ok(!JSON.stringify(all.json).includes(String(token)))
-    assert.ok((all.json['api_tokens'] as object[]).length >= 2)
+    const tokens = all.json['api_tokens'] as Record<string, string | null>[]
+    const used = tokens.map((token) => token['last_activity'] ?? token['created'] ?? '')
+    assert.ok(used.length >= 2)
+    assert.deepEqual(used, used.toSorted(), 'those longest unused first')
   })
 
   it('say what they may do now, expanded', async () => {
@@ -147,7 +150,7 @@ describe('API tokens', () => {
     const { status, json } = await send(root, 'POST', 'ada/tokens', {})
     assert.deepEqual(
       [status, json['user'], json['note']],
-      [201, 'ada', 'Requested via api by root'],
+      [201, 'ada', 'Requested via api by user root'],
     )
     const excess = await send(root, 'POST', 'ada/tokens', { scopes: ['admin:users'] })
     assert.equal(excess.status, 400)

@@ -37,7 +37,9 @@ describe('portico token and explain', { timeout: 120_000 }, () => {
     ])
     assert.equal(yes.status, 0)
     const no = await run('explain ada servers bob/')
-    assert.deepEqual(no.out, ['ada lacks servers!server=bob/: no role, group or share grants it'])
+    assert.deepEqual(no.out, [
+      'ada lacks servers!server=bob/: no role, group or share grants it (only servers!user=ada)',
+    ])
     assert.equal(no.status, 1)
     const { id } = await test.operator.createToken('ada', { scopes: ['read:users!user=ada'] })
     const token = await run(`explain ${id} servers ada --json`)

@@ -7,6 +7,7 @@ import { after, before, beforeEach, describe, it } from 'node:test'
 import { type Access, type Caller, createAccess } from '../../../hub/domain/access.ts'
 import { Changes } from '../../../hub/domain/changes.ts'
 import { createOauthProvider, type Parameters } from '../../../hub/domain/oauth-provider.ts'
+import { createEvents, type HubEvent } from '../../../hub/events.ts'
 import { type Database, openDatabase } from '../../../hub/store/database.ts'
 import { oauthStore } from '../../../hub/store/oauth.ts'
 import { roleStore } from '../../../hub/store/roles.ts'
@@ -27,6 +28,7 @@ const challenge = '7w_YNF9DSfIdPf_pRjSq646_kPr-2-o9NAl16JGghdM'
 let database: Database
 let access: Access
 const changes = new Changes()
+const events = createEvents()
 let now = new Date('2026-11-22T12:00:00Z')
 const clock = () => now
 let ada: User | null = null
@@ -75,6 +77,7 @@ function provider(more: { requirePkce?: boolean; issuer?: string } = {}) {
     roles: roleStore(database),
     access,
     changes,
+    events,
     clock,
     tokenSeconds: 3600,
     requirePkce: more.requirePkce ?? false,
@@ -347,12 +350,21 @@ describe('the token endpoint', () => {
   })
 
   it('takes a code once; a second use revokes what the first one gave', async () => {
+    const told: HubEvent[] = []
+    const forget = events.on((event) => told.push(event))
     const code = await codeFor()
     const token = await tokenFor({ code })
-    assert.ok(await access.ofToken(token))
+    const caller = await access.ofToken(token)
+    assert.ok(caller?.proof.kind === 'token')
     await refused({ code }, 'invalid_grant')
     assert.equal(await access.ofToken(token), null)
     await refused({ code }, 'invalid_grant')
+    forget()
+    const about = { user: 'ada', token: `a${caller.proof.token.id}` }
+    assert.deepEqual(told, [
+      { kind: 'token-issued', ...about, by: clientId },
+      { kind: 'token-revoked', ...about, by: 'hub' },
+    ])
   })
 
   it('gives one token when a code is used twice at the same time', async () => {

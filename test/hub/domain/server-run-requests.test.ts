@@ -6,8 +6,10 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { type TestContext, describe, it } from 'node:test'
 import type { ConfigInput } from '../../../hub/config.ts'
+import { HubError } from '../../../packages/core/errors.ts'
 import type { ServerModel } from '../../../packages/client/index.ts'
 import { socketFetch } from '../../../hub/commands/socket-fetch.ts'
+import { Browser } from '../../support/browser.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 import { runs } from '../../support/hub-process.ts'
 import { singleUser, startTestHub, type TestHub } from '../../support/start-hub.ts'
@@ -102,6 +104,26 @@ describe('a stop', () => {
       if (pid !== null) assert.equal(runs(pid), false)
       assert.deepEqual(await routesOf(test), ['/'])
     })
+})
+
+describe('a hook that refuses starts', () => {
+  it('answers them with its own words and status, also on the page', async () => {
+    const preSpawnHook = ({ serverName }: { readonly serverName: string }): void => {
+      if (serverName === '') throw new HubError('too_many_requests', 'your quota is used up')
+      throw new Error('broken hook')
+    }
+    await using test = await startTestHub({
+      config: { hub: { allowNamedServers: true }, spawner: impatient({ preSpawnHook }) },
+    })
+    const browser = new Browser(test.origin)
+    await browser.logIn('/', 'ada')
+    const refused = await ask(test, 'POST', 'ada')
+    assert.equal(refused.status, 429)
+    const page = await browser.get('/hub/spawn')
+    assert.equal(page.status, 429)
+    assert.match(page.text, /your quota is used up/)
+    assert.equal((await browser.get('/hub/spawn/ada/named')).status, 500)
+  })
 })
 
 describe('deleting a user', () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { Browser } from '../../support/browser.ts'
+import { rawSend } from '../../support/raw-http.ts'
 import { startTestHub, type TestHub } from '../../support/start-hub.ts'
 
 /**
@@ -67,6 +68,8 @@ const users: readonly Case[] = [
   at('GET /users?state=active', 200, undefined, /^\[\]$/),
   at('GET /users?state=inactive&sort=-name&limit=1', 200, undefined, /"zoë b"/),
   at('GET /users?name_filter=AIL.O', 200, undefined, /^\[[^[]*"m@ail.org"/),
+  at('GET /users/upper?include_stopped_servers=False', 200, undefined, { servers: {} }),
+  at('GET /users/upper?include_stopped_servers', 200, undefined, /"display_name":""/),
   at('GET /users?state=running', 400),
   at('GET /users?sort=created', 400),
   at('GET /users?limit=x', 400),
@@ -111,7 +114,10 @@ const groups: readonly Case[] = [
 
 const tokens: readonly Case[] = [
   at('GET /users/second/tokens', 200, undefined, { api_tokens: [] }),
-  at('POST /users/second/tokens', 201, undefined, { note: 'Requested via api by root' }),
+  at('POST /users/second/tokens', 201, undefined, { note: 'Requested via api by user root' }),
+  at('POST /users/second/tokens', 201, { note: '' }, { note: 'Requested via api by user root' }),
+  at('POST /users/root/tokens', 201, { note: null }, { note: 'Requested via api' }),
+  at('POST /users/second/tokens', 201, { username: 'second' }, { user: 'second' }),
   at('POST /users/second/tokens', 201, { note: 'mine' }, { note: 'mine', user: 'second' }),
   at('POST /users/second/tokens', 201, { expires_in: 0 }, { expires_at: null }),
   at('POST /users/second/tokens', 201, { expires_in: null }, { expires_at: null }),
@@ -148,7 +154,10 @@ const activity: readonly Case[] = [
     { servers: { none: { last_activity: '2026-01-01T00:00:00Z' } } },
     /No such server 'none' for user second/,
   ),
+  at('POST /users/single/activity', 400, { last_activity: null, servers: null }),
   at('POST /users/nobody/activity', 404, { last_activity: '2026-01-01T00:00:00Z' }),
+  at('POST /users/single/activity', 200, { servers: { '': { last_activity: '2025-06-01' } } }),
+  at('GET /users/single/server', 200, undefined, /"last_activity":"2025-06-01T00:00:00/),
   at('POST /users/second/activity', 200, { last_activity: '2025-06-01T12:00:00' }),
   at('GET /users/second', 200, undefined, /"last_activity":"2025-06-01T12:00:00(?:\.0+)?Z"/),
   at('POST /users/second/activity', 200, { last_activity: '2024-06-01T12:00:00Z' }),
@@ -179,6 +188,7 @@ const others: readonly Case[] = [
   at('PATCH /proxy', 400, [1]),
   at('PATCH /proxy', 400, undefined),
   at('GET /authorizations/cookie/jupyterhub-hub-login/nope', 404),
+  at('GET /authorizations/cookie/jupyterhub-hub-login', 404),
   at('GET /authorizations/token/nope', 404),
   at('POST /authorizations/token', 404, {}, /users\/NAME\/tokens/),
 ]
@@ -282,11 +292,34 @@ describe("JupyterHub's tests of its API", () => {
     assert.deepEqual(scopes, scopes.toSorted(), 'sorted')
   })
 
+  it('about credentials of others', async () => {
+    const browser = new Browser(test.origin)
+    await browser.logIn(test.baseUrl, 'cookie')
+    const path = `${test.baseUrl}hub/api/authorizations`
+    const body = browser.cookie('jupyterhub-hub-login') ?? ''
+    const ask = async (what: string, text = '') => {
+      const headers = [`Authorization: token ${root}`, `Content-Length: ${text.length}`]
+      const answer = await rawSend(test.origin, `${path}/${what}`, { headers, body: text })
+      return (JSON.parse(answer.body) as Model)['name']
+    }
+    const name = 'cookie/jupyterhub-hub-login'
+    assert.equal(await ask(`${name}/${encodeURIComponent(body)}`), 'cookie')
+    assert.equal(await ask(name, body), 'cookie', 'the value as the body')
+    assert.equal(await ask('token/token-of-the-service-whoami'), 'whoami')
+    const made = await send('POST /services/reader', { api_token: 'token-of-the-reader' })
+    assert.equal(made.status, 201)
+    const { text } = await send('GET /authorizations/token/token-of-the-reader')
+    assert.deepEqual((JSON.parse(text) as Model)['roles'], [], 'what the asking may see of it')
+  })
+
   it('about posts of a browser', async () => {
     const browser = new Browser(test.origin)
     await browser.logIn(test.baseUrl, 'root')
     const path = `${test.baseUrl}hub/api/users/second/tokens`
     const token = browser.cookie('_xsrf') ?? ''
+    const wrong = { 'X-XSRFToken': 'wrong', 'Content-Type': 'application/json' }
+    const refused = await browser.send('POST', path, { body: '{}', headers: wrong })
+    assert.match(refused.text, /XSRF cookie does not match POST argument/)
     for (const [type, status] of [
       ['application/json', 201],
       ['application/json; charset=utf-8', 201],

@@ -43,7 +43,18 @@ describe("JupyterHub's tests of starts, by a hub without patience", () => {
         spawner: { httpTimeout: 20 },
       },
     })
-    const names = ['quick', 'bad', 'slow', 'slow2', 'never', 'idle', 'other', 'more', 'stubborn']
+    const names = [
+      'quick',
+      'bad',
+      'slow',
+      'slow2',
+      'never',
+      'idle',
+      'other',
+      'more',
+      'stubborn',
+      'absent',
+    ]
     await test.operator.createUsers(names)
     token = (await test.operator.createToken('root')).token
     root = apiCaller(test, token)
@@ -80,6 +91,23 @@ describe("JupyterHub's tests of starts, by a hub without patience", () => {
     )
     return { status: answer.status, type, events }
   }
+
+  it('starts and stops are activity of the user, whoever asks for them', async () => {
+    const active = async () => {
+      const { last_activity: at } = (await root('GET', 'users/absent')).json
+      return at === null ? null : Date.parse(String(at))
+    }
+    assert.equal(await active(), null)
+    await root('POST', 'users/absent/server')
+    await settled('absent')
+    const started = (await active()) ?? 0
+    assert.equal(started, Date.parse(String((await server('absent'))['started'])))
+    await root('DELETE', 'users/absent/server')
+    await stopped('absent')
+    const { last_activity: ended } = await server('absent')
+    assert.ok(Date.parse(String(ended)) > started)
+    assert.ok(((await active()) ?? 0) >= started)
+  })
 
   it('a start that takes longer is answered at once, shown as pending, and asked for twice', async () => {
     writeFileSync(held('slow'), '')
@@ -154,7 +182,8 @@ describe("JupyterHub's tests of starts, by a hub without patience", () => {
   })
 
   it('has no stream for a server that nobody starts, or that is not there', async () => {
-    assert.equal((await progress('idle')).status, 400)
+    assert.equal((await progress('idle')).status, 404)
+    assert.match((await root('GET', 'users/idle/servers//progress')).text, /is not starting/)
     assert.equal((await progress('nobody')).status, 404)
     assert.equal((await root('GET', 'users/idle/servers/none/progress')).status, 404)
   })
@@ -164,6 +193,7 @@ describe("JupyterHub's tests of starts, by a hub without patience", () => {
     await settled('stubborn')
     assert.equal((await root('DELETE', 'users/stubborn/server')).status, 202)
     assert.equal((await server('stubborn'))['pending'], 'stop')
+    assert.equal((await progress('stubborn')).status, 400)
     assert.equal((await root('DELETE', 'users/stubborn/server')).status, 202)
     assert.equal((await root('POST', 'users/stubborn/server')).status, 400, 'while it stops')
     assert.equal((await root('DELETE', 'users/stubborn')).status, 400, 'so cannot its user')

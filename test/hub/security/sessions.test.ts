@@ -45,6 +45,18 @@ describe('a login', () => {
     assert.equal(await owner(`jupyterhub-session-id=${planted}`), null)
   })
 
+  it('gives a browser that has lost its session id the same one again, on the next page', async () => {
+    const browser = await loggedIn('hugo')
+    const name = 'jupyterhub-session-id'
+    const id = browser.cookie(name)
+    const others = browser.cookieHeader('/hub/').replace(/;? ?jupyterhub-session-id=\w+/, '')
+    const page = await new Browser(test.origin).get('/hub/token', { Cookie: others })
+    const found = page.headers.getSetCookie().filter((cookie) => cookie.startsWith(name))
+    assert.equal(found.length, 1)
+    assert.match(found[0] ?? '', new RegExp(`^${name}=${id}; Path=/; SameSite=Lax; HttpOnly$`))
+    assert.deepEqual((await browser.get('/hub/token')).headers.getSetCookie(), [])
+  })
+
   it('ends the login that this browser had before', async () => {
     const browser = await loggedIn('first')
     const before = browser.cookieHeader('/hub/')
