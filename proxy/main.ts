@@ -85,15 +85,19 @@ function survive(log: Log): void {
 
 function obeySignals(proxy: RunningProxy, settings: ProxySettings, log: Log): void {
   const { pidFile, drainTimeout } = settings
-  const end = async (signal: string) => {
-    log.info(`${signal}: finishing requests`)
-    await proxy.close(drainTimeout)
+  let isEnding = false
+  const exit = () => {
     if (pidFile !== null) rmSync(pidFile, { force: true })
     process.exit(0)
   }
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.once(signal, () => void end(signal))
+  const end = (signal: string) => {
+    isEnding = true
+    log.info(`${signal}: finishing requests`)
+    void proxy.close(drainTimeout).then(exit)
   }
+  // JupyterHub asks a proxy of an earlier run twice, and a person at a terminal means it.
+  process.on('SIGTERM', () => void (isEnding || end('SIGTERM')))
+  process.on('SIGINT', () => (isEnding ? exit() : end('SIGINT')))
   process.on('SIGHUP', () => {
     log.info('SIGHUP: reading certificates again')
     proxy.reload()
