@@ -48,7 +48,8 @@ test('people who open a stopped server below a running one get to the hub', asyn
   await proxy.route('/', hub.url, { hub: true })
   await proxy.route('/user/ada', server.url)
   assert.equal((await proxy.api('POST', '/api/routes/user/ada/named', stopped)).status, 201)
-  const at = async (path: string) => (await ask(`${proxy.url}${path}`, { headers: navigation })).text
+  const at = async (path: string) =>
+    (await ask(`${proxy.url}${path}`, { headers: navigation })).text
   assert.equal(await at('/user/ada/named/lab'), 'hub')
   assert.equal(await at('/user/ada/lab'), 'server')
 })
