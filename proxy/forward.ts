@@ -19,6 +19,8 @@ export interface HttpForwarding {
   readonly head: TargetRequest
   /** How long the client may be silent within the body of its request, in milliseconds; 0 for ever. */
   readonly uploadTimeout: number
+  /** Whether the client may send another request on its connection. */
+  readonly mayGoOn: () => boolean
   /** Changes the headers of an answer (name, value, name, value) in place. */
   readonly rewrite?: (headers: string[], status: number) => void
   /** Called at most once, before anything of an answer was sent: the callee answers the client. */
@@ -91,7 +93,8 @@ class Forwarded implements TargetEvents {
   }
 
   answered({ status, reason, headers }: TargetAnswer): void {
-    const { response, failed, rewrite } = this.#forwarding
+    const { response, failed, rewrite, mayGoOn } = this.#forwarding
+    if (!mayGoOn()) response.shouldKeepAlive = false
     this.#status = status
     const relayed = relayedHeaders(headers, status)
     rewrite?.(relayed, status)

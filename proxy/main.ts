@@ -50,8 +50,10 @@ async function run({ settings, warnings }: Invocation & { kind: 'run' }): Promis
 }
 
 function start(settings: ProxySettings, log: Log): Promise<RunningProxy> {
-  if (settings.workers > 1) return startWorkers(settings, log)
-  return startProxy(settings, log, accessLogOf(settings, log))
+  const accessLog = accessLogOf(settings, log)
+  if (settings.workers === 1) return startProxy(settings, log, accessLog)
+  accessLog?.close()
+  return startWorkers(settings, log)
 }
 
 /** Serves the public side for the main process, whose signals count: it tells us when to end. */
@@ -69,9 +71,13 @@ function logOf({ logLevel }: ProxySettings): Log {
 
 function accessLogOf({ accessLog }: ProxySettings, log: Log): AccessLog | null {
   if (accessLog === null) return null
-  return new AccessLog(accessLog, process.stdout, ({ message }) =>
-    log.error(`--access-log: ${message}`),
-  )
+  try {
+    return new AccessLog(accessLog, process.stdout, ({ message }) =>
+      log.error(`--access-log: ${message}`),
+    )
+  } catch (error) {
+    throw new BadFlag(`--access-log cannot be written: ${(error as Error).message}`)
+  }
 }
 
 /** Whatever happens to one request, the table and all other connections stay. */

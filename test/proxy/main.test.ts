@@ -62,6 +62,8 @@ test('a flag that cannot be followed ends it with one line', () => {
     [['--trusted-proxies', '10.0.0.0/33'], /10\.0\.0\.0\/33/],
     [['--wait-for-routes'], /CONFIGPROXY_AUTH_TOKEN/],
     [[...anyPorts, '--pid-file', '/nowhere/pid'], /--pid-file/],
+    [[...anyPorts, '--access-log', '/nowhere/log'], /--access-log cannot be written: ENOENT/],
+    [[...anyPorts, '--access-log', '/', '--workers', '2'], /--access-log/],
     [['--ip', '203.0.113.1'], /no address for 203\.0\.113\.1:8000/],
   ]
   for (const [flags, line] of cases) {
