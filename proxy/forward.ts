@@ -30,9 +30,9 @@ export interface HttpForwarding {
 /** Requests that may be sent twice (RFC 9110 9.2.2). */
 const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
-/** Fields that no trailer section may hold (RFC 9110 6.5.1): they would change what came before. */
+/** Fields that no trailer section may hold (RFC 9110 6.5.1): they would change what came before, or pass by the rules for headers. */
 const notInTrailers =
-  /^(?:content-length|transfer-encoding|host|connection|trailer|te|upgrade|set-cookie|authorization|content-(?:type|encoding|range))$/i
+  /^(?:content-length|transfer-encoding|host|connection|trailer|te|upgrade|cookie|set-cookie|authorization|proxy-auth.*|forwarded|x-forwarded-.*|x-real-ip|x-scheme|content-(?:type|encoding|range))$/i
 
 /** Up to this size a body is sent in one piece with its head, which costs a copy but saves a write. */
 const smallBody = 16 * 1024
