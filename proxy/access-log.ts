@@ -1,4 +1,4 @@
-import { type WriteStream, createWriteStream } from 'node:fs'
+import { type WriteStream, createWriteStream, openSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 
 /** One request that has ended. */
@@ -21,7 +21,10 @@ export class AccessLog {
   #stream: Writable
   readonly #failed: (error: Error) => void
 
-  /** `-` is the standard output. `failed` hears of a file that cannot be written. */
+  /**
+   * `-` is the standard output. `failed` hears of a file that cannot be written any more.
+   * @throws {Error} when it cannot be opened.
+   */
   constructor(file: string, standardOutput: Writable, failed: (error: Error) => void) {
     this.#file = file
     this.#failed = failed
@@ -35,11 +38,16 @@ export class AccessLog {
     this.#stream.write(`${JSON.stringify(line)}\n`)
   }
 
-  /** Opens the file anew, after it was moved away. */
+  /** Opens the file anew, after it was moved away. Where that fails, the old one stays. */
   reopen(): void {
     if (this.#file === '-') return
-    this.#stream.end()
-    this.#stream = this.#open()
+    try {
+      const next = this.#open()
+      this.#stream.end()
+      this.#stream = next
+    } catch (error) {
+      this.#failed(error as Error)
+    }
   }
 
   close(): void {
@@ -47,7 +55,8 @@ export class AccessLog {
   }
 
   #open(): WriteStream {
-    const stream = createWriteStream(this.#file, { flags: 'a', mode: 0o640 })
+    const fd = openSync(this.#file, 'a', 0o640)
+    const stream = createWriteStream(this.#file, { fd })
     stream.on('error', this.#failed)
     return stream
   }

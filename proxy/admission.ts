@@ -60,7 +60,7 @@ function hasTwo(rawHeaders: readonly string[], wanted: string): boolean {
 const none: Framing = { kind: 'none' }
 const chunked: Framing = { kind: 'chunked' }
 
-/** node:http has checked already that there are not both or two of them, and that a length is a number. */
+/** A length of 0 is no body. node:http has checked already that there are not both or two of them, and that a length is a number. */
 function framingOf(headers: IncomingHttpHeaders, version: string): Framing | null {
   const codings = headers['transfer-encoding']
   const length = headers['content-length']
@@ -68,7 +68,7 @@ function framingOf(headers: IncomingHttpHeaders, version: string): Framing | nul
     const isPlain = codings.toLowerCase() === 'chunked' && version === '1.1' && length === undefined
     return isPlain ? chunked : null
   }
-  if (length === undefined) return none
+  if (length === undefined || length === '0') return none
   return /^\d+$/.test(length) ? { kind: 'length', length } : null
 }
 

@@ -169,9 +169,9 @@ function keyOf({ rest, options }: Call): string {
   return options.hostRouting ? withPlainHost(key) : key
 }
 
-/** Host names have no letter case. */
+/** As requests are looked up: host names have no letter case, and may end with a dot. */
 function withPlainHost(key: string): string {
-  return key.replace(/^\/[^/]*/, (host) => host.toLowerCase())
+  return key.replace(/^\/[^/]+/, (host) => host.toLowerCase().replace(/\.$/, ''))
 }
 
 async function listRoutes({ search, options }: Call): Promise<Answer> {
@@ -254,7 +254,7 @@ async function replaceTable({ request, search, options }: Call): Promise<Answer>
 function readOne(path: string, body: unknown, { hostRouting }: ApiOptions): Entry {
   const entry = readEntry(path, body)
   if (typeof entry === 'string') throw new ApiError(400, entry)
-  if (!hostRouting) return entry
+  if (!hostRouting || path === '/') return entry
   return { ...entry, data: { ...entry.data, host: path.split('/')[1] ?? '' } }
 }
 
@@ -306,7 +306,7 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch (error) {
-    throw new ApiError(400, `Body not valid JSON: ${(error as Error).message}`)
+    throw new ApiError(400, `Body not valid JSON: ${String(error)}`)
   }
 }
 

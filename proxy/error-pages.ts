@@ -79,7 +79,12 @@ export class ErrorPages {
     try {
       const query = new URLSearchParams({ url: request.url ?? '/' })
       if (problem.reason !== undefined) query.set('reason', problem.reason)
-      return await askForPage(errorTarget, `/${problem.status}?${query.toString()}`, tls)
+      const page = await askForPage(
+        errorTarget,
+        { status: problem.status, path: `/${problem.status}?${query.toString()}` },
+        tls,
+      )
+      return page.body.length > 0 ? page : null
     } catch (error) {
       log.warn(`the error target gave no page for ${problem.status}: ${String(error)}`)
       return null
@@ -101,7 +106,11 @@ function discardBody(request: IncomingMessage, response: ServerResponse): void {
   })
 }
 
-function askForPage(errorTarget: string, path: string, tls: () => TargetTls): Promise<Page> {
+function askForPage(
+  errorTarget: string,
+  { status, path }: { readonly status: number; readonly path: string },
+  tls: () => TargetTls,
+): Promise<Page> {
   const target = parseTarget(errorTarget)
   if (target === null) throw new Error('the error target is not a URL')
   return new Promise((resolve, reject) => {
@@ -115,7 +124,7 @@ function askForPage(errorTarget: string, path: string, tls: () => TargetTls): Pr
     })
     asked.once('error', reject)
     asked.once('response', (answer) => {
-      readAnswer(answer).then(resolve, (error: Error) => {
+      readAnswer(answer, status).then(resolve, (error: Error) => {
         asked.destroy()
         reject(error)
       })
@@ -123,9 +132,10 @@ function askForPage(errorTarget: string, path: string, tls: () => TargetTls): Pr
   })
 }
 
-async function readAnswer(answer: IncomingMessage): Promise<Page> {
+/** Pages may come with 200 or with the status that was asked for; any other of 500 is a failure. */
+async function readAnswer(answer: IncomingMessage, status: number): Promise<Page> {
   const { statusCode = 0, headers } = answer
-  if (statusCode >= 500) throw new Error(`it answered ${statusCode}`)
+  if (statusCode >= 500 && statusCode !== status) throw new Error(`it answered ${statusCode}`)
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of answer as AsyncIterable<Buffer>) {

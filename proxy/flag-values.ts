@@ -74,8 +74,9 @@ export class FlagValues {
     return Number(value)
   }
 
+  /** Empty stands for none, as a variable without a value leaves it. */
   url(name: FlagName): string | null {
-    const value = this.text(name)
+    const value = this.text(name) || null
     if (value !== null && parseTarget(value) === null) {
       throw new BadFlag(`--${name} must be an http, https or http+unix URL, not "${value}"`)
     }

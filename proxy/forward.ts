@@ -19,6 +19,8 @@ export interface HttpForwarding {
   readonly head: TargetRequest
   /** How long the client may be silent within the body of its request, in milliseconds; 0 for ever. */
   readonly uploadTimeout: number
+  /** Whether the client may send another request on its connection. */
+  readonly mayGoOn: () => boolean
   /** Changes the headers of an answer (name, value, name, value) in place. */
   readonly rewrite?: (headers: string[], status: number) => void
   /** Called at most once, before anything of an answer was sent: the callee answers the client. */
@@ -28,9 +30,9 @@ export interface HttpForwarding {
 /** Requests that may be sent twice (RFC 9110 9.2.2). */
 const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
-/** Fields that no trailer section may hold (RFC 9110 6.5.1): they would change what came before. */
+/** Fields that no trailer section may hold (RFC 9110 6.5.1): they would change what came before, or pass by the rules for headers. */
 const notInTrailers =
-  /^(?:content-length|transfer-encoding|host|connection|trailer|te|upgrade|set-cookie|authorization|content-(?:type|encoding|range))$/i
+  /^(?:content-length|transfer-encoding|host|connection|trailer|te|upgrade|cookie|set-cookie|authorization|proxy-auth.*|forwarded|x-forwarded-.*|x-real-ip|x-scheme|content-(?:type|encoding|range))$/i
 
 /** Up to this size a body is sent in one piece with its head, which costs a copy but saves a write. */
 const smallBody = 16 * 1024
@@ -91,7 +93,8 @@ class Forwarded implements TargetEvents {
   }
 
   answered({ status, reason, headers }: TargetAnswer): void {
-    const { response, failed, rewrite } = this.#forwarding
+    const { response, failed, rewrite, mayGoOn } = this.#forwarding
+    if (!mayGoOn()) response.shouldKeepAlive = false
     this.#status = status
     const relayed = relayedHeaders(headers, status)
     rewrite?.(relayed, status)

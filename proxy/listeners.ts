@@ -41,10 +41,9 @@ export async function listen(server: Server, bind: Bind): Promise<Address> {
   try {
     return await tryListen(server, bind)
   } catch (error) {
-    const isStale = 'socketPath' in bind && (await isAbandoned(bind.socketPath, error))
-    if (!isStale) throw cannotListen(error as Error, bind)
+    const isInUse = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
+    if (!isInUse || !(await removeAbandoned(bind))) throw cannotListen(error as Error, bind)
   }
-  await unlink(bind.socketPath)
   return tryListen(server, bind).catch((error: Error) => {
     throw cannotListen(error, bind)
   })
@@ -80,8 +79,14 @@ function tryListen(server: Server, bind: Bind): Promise<Address> {
   })
 }
 
-async function isAbandoned(path: string, error: unknown): Promise<boolean> {
-  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return false
+/** Removes a socket file that nobody listens on. Returns whether there was one. */
+export async function removeAbandoned(bind: Bind): Promise<boolean> {
+  if (!('socketPath' in bind) || !(await isAbandoned(bind.socketPath))) return false
+  await unlink(bind.socketPath)
+  return true
+}
+
+function isAbandoned(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = connect(path)
     probe.once('connect', () => {

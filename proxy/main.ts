@@ -50,8 +50,10 @@ async function run({ settings, warnings }: Invocation & { kind: 'run' }): Promis
 }
 
 function start(settings: ProxySettings, log: Log): Promise<RunningProxy> {
-  if (settings.workers > 1) return startWorkers(settings, log)
-  return startProxy(settings, log, accessLogOf(settings, log))
+  const accessLog = accessLogOf(settings, log)
+  if (settings.workers === 1) return startProxy(settings, log, accessLog)
+  accessLog?.close()
+  return startWorkers(settings, log)
 }
 
 /** Serves the public side for the main process, whose signals count: it tells us when to end. */
@@ -69,9 +71,13 @@ function logOf({ logLevel }: ProxySettings): Log {
 
 function accessLogOf({ accessLog }: ProxySettings, log: Log): AccessLog | null {
   if (accessLog === null) return null
-  return new AccessLog(accessLog, process.stdout, ({ message }) =>
-    log.error(`--access-log: ${message}`),
-  )
+  try {
+    return new AccessLog(accessLog, process.stdout, ({ message }) =>
+      log.error(`--access-log: ${message}`),
+    )
+  } catch (error) {
+    throw new BadFlag(`--access-log cannot be written: ${(error as Error).message}`)
+  }
 }
 
 /** Whatever happens to one request, the table and all other connections stay. */
@@ -85,15 +91,19 @@ function survive(log: Log): void {
 
 function obeySignals(proxy: RunningProxy, settings: ProxySettings, log: Log): void {
   const { pidFile, drainTimeout } = settings
-  const end = async (signal: string) => {
-    log.info(`${signal}: finishing requests`)
-    await proxy.close(drainTimeout)
+  let isEnding = false
+  const exit = () => {
     if (pidFile !== null) rmSync(pidFile, { force: true })
     process.exit(0)
   }
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.once(signal, () => void end(signal))
+  const end = (signal: string) => {
+    isEnding = true
+    log.info(`${signal}: finishing requests`)
+    void proxy.close(drainTimeout).then(exit)
   }
+  // JupyterHub asks a proxy of an earlier run twice, and a person at a terminal means it.
+  process.on('SIGTERM', () => void (isEnding || end('SIGTERM')))
+  process.on('SIGINT', () => (isEnding ? exit() : end('SIGINT')))
   process.on('SIGHUP', () => {
     log.info('SIGHUP: reading certificates again')
     proxy.reload()

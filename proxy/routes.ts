@@ -101,7 +101,7 @@ export type RouteChange =
       readonly onlyJupyterHub: boolean
     }
 
-/** What answers a request: a route, unless a tombstone lies deeper. */
+/** What answers a request: a route, unless a tombstone lies deeper. Then the route is the way to the hub. */
 export interface Match {
   readonly route: Route | undefined
   readonly tombstone: Tombstone | undefined
@@ -148,7 +148,9 @@ export class Routes {
     const route = this.#table.find(segments)
     const tombstone = this.#tombstones.find(segments)
     const isDeeper = tombstone && (!route || tombstone.path.length > route.path.length)
-    return { route, tombstone: isDeeper ? tombstone : undefined }
+    if (!isDeeper) return { route, tombstone: undefined }
+    const root = this.#table.get('/')
+    return { route: root?.isHub ? root : route, tombstone }
   }
 
   get(path: string): Route | undefined {

@@ -112,6 +112,8 @@ export class Front {
   /** How many requests of a connection wait for their answers: more than one when they are pipelined. */
   readonly #unanswered = new WeakMap<Duplex, { count: number }>()
   #hasWarned = false
+  #isEnding = false
+  readonly #mayGoOn = () => !this.#isEnding
 
   /** @throws {BadCertificate} */
   constructor({ settings, metrics, accessLog, log }: FrontOptions) {
@@ -145,6 +147,7 @@ export class Front {
   }
 
   async close(grace: number): Promise<void> {
+    this.#isEnding = true
     const closed = closing(this.server)
     for (const socket of this.#webSockets) socket.end(() => socket.destroy())
     const deadline = new AbortController()
@@ -182,6 +185,8 @@ export class Front {
     // One listener for each request that a client pipelines.
     const opened = certificate ? 'secureConnection' : 'connection'
     server.on(opened, (socket: Duplex) => {
+      // `serveAsPlain` gives back one that is known.
+      if (socket.getMaxListeners() === 0) return
       socket.setMaxListeners(0)
       this.#traffic.connected(socket)
     })
@@ -212,6 +217,7 @@ export class Front {
       route,
       head: this.#headFor(request, found, false),
       uploadTimeout: this.#settings.uploadTimeout,
+      mayGoOn: this.#mayGoOn,
       ...(this.#rewritesLocation && {
         rewrite: (headers: string[], status: number) =>
           rewriteLocation(headers, status, route.target.host, request.headers.host, this.#settings),

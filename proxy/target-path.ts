@@ -13,9 +13,7 @@ export function targetPath({ path, target }: Route, url: string, rules: PathRule
   const rest = rules.includePrefix ? url : withoutPrefix(url, segmentsIn(path, rules.hostRouting))
   if (!rules.prependPath) return slashed(rest)
   // `/foo` is `/foo` when nothing is left of the request's path.
-  return target.pathPrefix === '' || rest.startsWith('?')
-    ? pathAtTarget(target, slashed(rest))
-    : pathAtTarget(target, rest)
+  return pathAtTarget(target, target.pathPrefix === '' ? slashed(rest) : rest)
 }
 
 /** The host of a host-routed path is no part of a request's path. */

@@ -2,7 +2,7 @@ import cluster, { type Worker } from 'node:cluster'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AccessLog } from './access-log.ts'
 import { Control } from './control.ts'
-import { type Address, CannotListen } from './listeners.ts'
+import { type Address, CannotListen, removeAbandoned } from './listeners.ts'
 import type { Log } from './log.ts'
 import { type MetricSnapshot, Metrics } from './metrics.ts'
 import type { RouteChange, Routes } from './routes.ts'
@@ -50,6 +50,7 @@ export async function startWorkers(settings: ProxySettings, log: Log): Promise<R
   // Only for its table and what it reads of certificates: nothing listens in it.
   const { routes, certificates } = new Front({ settings, metrics, accessLog: null, log })
   const file = await openRouteFile(settings, routes, log)
+  await removeAbandoned(settings.publicBind)
   const crew = new Crew(settings.workers, routes, log)
   const control = new Control({
     settings,
@@ -73,7 +74,8 @@ export async function startWorkers(settings: ProxySettings, log: Log): Promise<R
     }
     const close = async (grace: number) => {
       watching.abort()
-      if (file) await crew.gather()
+      // A worker that hangs has no say in how long this takes.
+      if (file) await Promise.race([crew.gather(), sleep(grace)])
       await Promise.all([crew.close(grace), control.close(grace)])
       await file?.close()
     }
@@ -234,6 +236,7 @@ class Crew {
 
   #startOne(): Promise<Address> {
     const worker = cluster.fork()
+    closeWhatIsLost(worker)
     const startedAt = performance.now()
     this.#workers.add(worker)
     return new Promise((resolve, reject) => {
@@ -272,6 +275,27 @@ class Crew {
 function patienceWith(order: Order): number {
   const isTable = order.kind === 'change' && order.change.kind === 'replace'
   return isTable ? answerWithin + order.change.table.length * answerWithinPerRoute : answerWithin
+}
+
+/**
+ * node:cluster forgets the connection that it was handing to a worker when that worker dies: nobody
+ * would ever answer or end it.
+ */
+function closeWhatIsLost(worker: Worker): void {
+  const { process: child } = worker
+  const send = child.send.bind(child)
+  const handedOver = new Map<unknown, { close(): void }>()
+  child.send = (...sent: unknown[]): boolean => {
+    const [message, handle] = sent as [{ seq?: number }, { close(): void } | undefined]
+    if (message.seq !== undefined && handle) handedOver.set(message.seq, handle)
+    return Reflect.apply(send, child, sent) as boolean
+  }
+  child.on('internalMessage', ({ ack }: { ack?: number }) => {
+    if (ack !== undefined) handedOver.delete(ack)
+  })
+  worker.once('exit', () => {
+    for (const handle of handedOver.values()) handle.close()
+  })
 }
 
 /** A worker that is gone has no use for it. */

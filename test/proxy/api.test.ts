@@ -157,3 +157,11 @@ test('paths never show up in the log as lines of their own', async () => {
   assert.ok(!proxy.lines.some((line) => line.startsWith('forged')))
   assert.ok(!proxy.lines.join('').includes(token))
 })
+
+test('what went wrong with a target is one line in the log', async () => {
+  await using proxy = await testProxy()
+  await using target = await httpTarget()
+  await proxy.route('/plain', target.url.replace('http:', 'https:'))
+  assert.equal((await fetch(`${proxy.url}/plain`)).status, 503)
+  assert.match(proxy.lines.at(-1) ?? '', /^\S+ \[ConfigProxy\] warn: 503 \/plain from [^\n]+\n$/)
+})

@@ -56,6 +56,13 @@ it('knows a host by any spelling', async () => {
   await using proxy = await testProxy({ hostRouting: true })
   await proxy.route('/Hub.test/user', target.url)
   await proxy.route('/[::1]', target.url)
+  await proxy.route('/dotted.test./user', target.url)
+  await proxy.route('/', 'http://127.0.0.1:1')
+  const root = (await (await proxy.api('GET', '/api/routes/')).json()) as Record<string, object>
+  assert.deepEqual(Object.keys(root['/'] ?? {}), ['target', 'last_activity'])
+  await proxy.api('DELETE', '/api/routes/')
+  const dotted = { headers: { host: 'dotted.test' } }
+  assert.equal((await ask(`${proxy.url}/user/x`, dotted)).status, 200)
   for (const host of ['hub.test', 'HUB.test:80', 'hub.test.', 'hub.TEST.:8000']) {
     const { status, text } = await ask(`${proxy.url}/user/x`, { headers: { host } })
     assert.equal(status, 200, host)
@@ -76,6 +83,19 @@ it('leaves out the prefix by segments, whatever their spelling', async () => {
   assert.equal(await at('/user/foo%20bar/echo?x'), '/echo?x')
   assert.equal(await at('/user/foo%20bar?x=/y'), '/?x=/y')
   assert.equal(await at('/user/%66oo%20bar/'), '/')
+})
+
+it("leaves the target's path as it is when nothing follows the prefix", async () => {
+  await using target = await httpTarget()
+  await using proxy = await testProxy({ includePrefix: false })
+  await proxy.route('/bar', `${target.url}/foo`)
+  const at = async (path: string) => seen((await ask(`${proxy.url}${path}`)).text).url
+  assert.deepEqual(await Promise.all(['/bar', '/bar?x=1', '/bar/', '/bar/?x=1'].map(at)), [
+    '/foo',
+    '/foo?x=1',
+    '/foo/',
+    '/foo/?x=1',
+  ])
 })
 
 it('writes the public origin into a Location, not a mixture', async () => {
@@ -195,8 +215,9 @@ it('takes its token from a file, as in a container', async (t) => {
   const file = join(temporaryFolder(t), 'token')
   writeFileSync(file, `${token}\n`)
   const env = { CONFIGPROXY_AUTH_TOKEN: '', CONFIGPROXY_AUTH_TOKEN_FILE: file }
-  const proxy = await startProgram(t, name, { env })
-  assert.equal((await proxy.api('GET', '/api/routes')).status, 200)
+  const flags = ['--default-target', '', '--error-target', '']
+  const proxy = await startProgram(t, name, { env, flags })
+  assert.deepEqual(await (await proxy.api('GET', '/api/routes')).json(), {})
   assert.equal((await ask(`${proxy.apiUrl}/api/routes`)).status, 403)
   for (const wrong of [
     { ...env, CONFIGPROXY_AUTH_TOKEN: 'x' },

@@ -35,6 +35,17 @@ test('shows a page of its own when the error target fails', async () => {
   }
 })
 
+test('a page that comes with the status it was asked for is shown, an empty one is not', async () => {
+  await using pages = await httpTarget((request, response) => {
+    const status = Number(request.url?.slice(1, 4))
+    response.writeHead(status).end(status === 503 ? 'of the error target' : '')
+  })
+  await using proxy = await testProxy({ errorTarget: pages.url })
+  await proxy.route('/down', nobody)
+  assert.equal(await (await fetch(`${proxy.url}/down`)).text(), 'of the error target')
+  assert.match(await (await fetch(`${proxy.url}/x`)).text(), /404 Not Found/)
+})
+
 test('waits two seconds for an error target at most', async () => {
   await using hangs = await rawTarget((socket) => void socket.resume())
   await using drips = await rawTarget((socket) => {

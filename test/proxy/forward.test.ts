@@ -228,15 +228,20 @@ test('answers Expect, passes trailers both ways and early hints on', async () =>
       response.end()
     })
   })
+  const sections: string[][] = []
+  target.server.on('request', (request) => {
+    request.once('end', () => sections.push(request.rawTrailers))
+  })
   await proxy.route('/', target.url)
   const head =
     'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n'
   using client = rawClient(proxy.port, head)
   await client.until(/^HTTP\/1.1 100 Continue\r\n\r\n/)
-  client.socket.write('3\r\nabc\r\n0\r\nX-Check: 7\r\n\r\n')
+  client.socket.write('3\r\nabc\r\n0\r\nX-Check: 7\r\nCookie: a\r\nX-Forwarded-For: b\r\n\r\n')
   const answer = await client.until(/\r\n0\r\n[^]*\r\n\r\n$/)
   assert.match(answer, /HTTP\/1.1 103 Early Hints\r\nLink: <\/a.css>; rel=preload/i)
   assert.match(answer, /\r\n0\r\nX-Sum: 7\r\n\r\n$/i)
+  assert.deepEqual(sections, [['X-Check', '7']])
 })
 
 test('an HTTP/1.0 client without Host is served until the connection closes', async () => {

@@ -62,6 +62,8 @@ test('a flag that cannot be followed ends it with one line', () => {
     [['--trusted-proxies', '10.0.0.0/33'], /10\.0\.0\.0\/33/],
     [['--wait-for-routes'], /CONFIGPROXY_AUTH_TOKEN/],
     [[...anyPorts, '--pid-file', '/nowhere/pid'], /--pid-file/],
+    [[...anyPorts, '--access-log', '/nowhere/log'], /--access-log cannot be written: ENOENT/],
+    [[...anyPorts, '--access-log', '/', '--workers', '2'], /--access-log/],
     [['--ip', '203.0.113.1'], /no address for 203\.0\.113\.1:8000/],
   ]
   for (const [flags, line] of cases) {
@@ -148,6 +150,31 @@ test('writes its pid and takes it away, finishing what is under way', async (t) 
   assert.match(await client.ended(), /begin[^]*end/)
   assert.deepEqual(await exited, [0, null])
   assert.ok(!existsSync(file))
+})
+
+test('a second SIGTERM leaves requests their time, a second SIGINT does not', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'pid-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  let finish = () => {}
+  await using target = await httpTarget((_request, response) => {
+    response.write('begin ')
+    finish = () => void response.end('end')
+  })
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const file = join(folder, signal)
+    const flags = ['--default-target', target.url, '--drain-timeout', '60000', '--pid-file', file]
+    const { child, url, output } = await program(t, flags)
+    using client = rawClient(Number(new URL(url).port), 'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+    await client.until(/begin/)
+    const exited = once(child, 'exit')
+    child.kill(signal)
+    await until('it drains', () => output().includes('finishing requests'))
+    child.kill(signal)
+    if (signal === 'SIGTERM') finish()
+    assert.equal((await client.ended()).includes('end'), signal === 'SIGTERM')
+    assert.deepEqual(await exited, [0, null])
+    assert.ok(!existsSync(file))
+  }
 })
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {

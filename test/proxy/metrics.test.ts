@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test'
 import { Metrics, addUp } from '../../proxy/metrics.ts'
 import { ask } from './ask.ts'
 import { type ProgramName, freePorts, startProgram } from './programs.ts'
+import { get, rawClient } from './support.ts'
 
 /** Families with their types, and series with the names of their labels and the quantiles. */
 async function shapes(t: TestContext, name: ProgramName): Promise<Set<string>> {
@@ -33,6 +34,16 @@ test('what dashboards ask configurable-http-proxy for is here under the same nam
   const missing = [...theirs].filter((each) => !ours.has(each) && !each.startsWith('nodejs_gc_'))
   assert.deepEqual(missing, [])
   assert.ok(theirs.size > 60, `${theirs.size} shapes`)
+})
+
+test('a connection counts once, whatever protocol it asks for', async (t) => {
+  const [port = 0] = await freePorts(1)
+  const flags = ['--metrics-ip', '127.0.0.1', '--metrics-port', String(port)]
+  const proxy = await startProgram(t, 'portico-proxy', { flags })
+  using client = rawClient(proxy.port, get('/', 'Connection: Upgrade', 'Upgrade: h2c'))
+  await client.until(/404/)
+  const { text } = await ask(`http://127.0.0.1:${port}/metrics`)
+  assert.match(text, /^proxy_open_connections 1$/m)
 })
 
 test('quantiles of a summary are right to a tenth, and of several processes the worst', () => {

@@ -167,6 +167,21 @@ it('drains for as long as it is told', async (t) => {
   await client.ended()
 })
 
+it('says with its last answers that the connection ends', async (t) => {
+  let finish = () => {}
+  await using target = await httpTarget((_request, response) => {
+    finish = () => void response.end('done')
+  })
+  const flags = ['--default-target', target.url, '--drain-timeout', '20000']
+  const proxy = await startProgram(t, name, { flags })
+  using client = rawClient(proxy.port, get('/'))
+  await until('the request is there', () => target.sockets.size > 0)
+  proxy.child.kill('SIGTERM')
+  await until('it drains', () => /finishing requests/.test(proxy.output()))
+  finish()
+  assert.match(await client.ended(), /\r\nConnection: close\r\n[^]*done$/)
+})
+
 it('bounds what one client and one route may take', async () => {
   let finish = () => {}
   await using target = await httpTarget((request, response) => {

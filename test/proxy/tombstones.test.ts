@@ -41,6 +41,19 @@ test('a tombstone answers for a server, and only people reach the hub', async ()
   assert.equal((await at({})).text, 'server')
 })
 
+test('people who open a stopped server below a running one get to the hub', async () => {
+  await using hub = await httpTarget((_request, response) => void response.end('hub'))
+  await using server = await httpTarget((_request, response) => void response.end('server'))
+  await using proxy = await testProxy()
+  await proxy.route('/', hub.url, { hub: true })
+  await proxy.route('/user/ada', server.url)
+  assert.equal((await proxy.api('POST', '/api/routes/user/ada/named', stopped)).status, 201)
+  const at = async (path: string) =>
+    (await ask(`${proxy.url}${path}`, { headers: navigation })).text
+  assert.equal(await at('/user/ada/named/lab'), 'hub')
+  assert.equal(await at('/user/ada/lab'), 'server')
+})
+
 test('a server that is starting is worth another try', async () => {
   await using hub = await httpTarget((_request, response) => void response.end('hub'))
   await using server = await httpTarget((_request, response) => void response.end('server'))

@@ -58,6 +58,16 @@ test('what is sent together with the handshake arrives, on both sides', async ()
   assert.match(received, /X-Forwarded-Proto: ws\r\n/i)
 })
 
+test('a handshake may say that it has no body', async () => {
+  await using proxy = await testProxy()
+  await using target = await rawTarget((socket) => {
+    socket.once('data', () => socket.write(switching))
+  })
+  await proxy.route('/', target.url)
+  using client = rawClient(proxy.port, handshake('/ws', 'Content-Length: 0'))
+  await client.until(/^HTTP\/1.1 101 /)
+})
+
 test('bytes sent while the target has not answered wait for it', async () => {
   await using proxy = await testProxy()
   let received = ''

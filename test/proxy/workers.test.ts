@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { it } from 'node:test'
+import { temporaryFolder } from '../support/folder.ts'
 import { until } from '../support/until.ts'
 import { ask } from './ask.ts'
 import { freePorts, runProgram, startProgram } from './programs.ts'
@@ -64,20 +66,30 @@ it('serves one port with several processes, all with the same table', async (t) 
     assert.match(text, /^proxy_routes 19$/m)
   })
 
-  await t.test('one that dies is replaced, with the whole table', async () => {
-    const [first = 0] = childrenOf(proxy.child.pid)
-    assert.ok(first > 1)
-    process.kill(first, 'SIGKILL')
-    await until('another one is there', () => {
-      const children = childrenOf(proxy.child.pid)
-      return children.length === 2 && !children.includes(first)
-    })
-    await proxy.route('/later', target.url)
-    for (const path of ['/later', '/user/u5']) {
-      const answers = await Promise.all(Array.from({ length: 6 }, () => ask(`${proxy.url}${path}`)))
-      assert.ok(answers.every(({ text }) => text === 'here'))
-    }
-  })
+  await t.test(
+    'one that dies is replaced, with the whole table, and leaves nobody waiting',
+    async () => {
+      const [first = 0] = childrenOf(proxy.child.pid)
+      assert.ok(first > 1)
+      process.kill(first, 'SIGSTOP')
+      const request = get('/user/u5', 'Connection: close')
+      const clients = Array.from({ length: 4 }, () => rawClient(proxy.port, request))
+      await Promise.any(clients.map((client) => client.ended()))
+      process.kill(first, 'SIGKILL')
+      await Promise.all(clients.map((client) => client.ended()))
+      await until('another one is there', () => {
+        const children = childrenOf(proxy.child.pid)
+        return children.length === 2 && !children.includes(first)
+      })
+      await proxy.route('/later', target.url)
+      for (const path of ['/later', '/user/u5']) {
+        const answers = await Promise.all(
+          Array.from({ length: 6 }, () => ask(`${proxy.url}${path}`)),
+        )
+        assert.ok(answers.every(({ text }) => text === 'here'))
+      }
+    },
+  )
 
   await t.test('all end together, requests first', async () => {
     let finish = () => {}
@@ -102,6 +114,20 @@ it('serves one port with several processes, all with the same table', async (t) 
     assert.deepEqual(await exited, [0, null])
     await until('no worker is left', () => children.every((pid) => !isAlive(pid)))
   })
+})
+
+it('takes a socket file over that nobody listens on, with several processes', async (t) => {
+  const socket = join(temporaryFolder(t), 'public')
+  const [apiPort = 0] = await freePorts(1)
+  const flags = ['--socket', socket, '--api-ip', '127.0.0.1', '--api-port', `${apiPort}`]
+  const options = { flags: [...flags, '--workers', '2'], withPorts: false }
+  const first = await startProgram(t, name, options)
+  const busy = runProgram(name, ['--socket', socket, '--workers', '2'])
+  assert.equal(busy.stderr, `portico-proxy: ${socket} is in use by another program\n`)
+  first.child.kill('SIGKILL')
+  await once(first.child, 'exit')
+  await startProgram(t, name, options)
+  assert.equal((await ask('http://localhost/x', { socketPath: socket })).status, 404)
 })
 
 it('workers end with their main process', async (t) => {
