@@ -83,6 +83,33 @@ describe('a refused login', { timeout: 120_000 }, () => {
   })
 })
 
+describe('admins of the config', { timeout: 120_000 }, () => {
+  it('stay admins, whatever the authenticator says of them', async () => {
+    const loadRoles = [{ name: 'admin', users: ['chief'] }]
+    await using test = await startHub({}, { adminUsers: ['boss'], loadRoles })
+    for (const name of ['boss', 'chief', 'ada']) {
+      people.set(name, { ...letIn, admin: false })
+      assert.equal((await attempt(test, name)).page.status, 302)
+      assert.equal((await test.operator.user(name)).admin, name !== 'ada', name)
+    }
+  })
+
+  it('are nobody else, also under a name that is mapped to theirs', async () => {
+    const [userPassword, adminPassword] = ['for everybody', 'for those few who look after this hub']
+    const base = { adminUsers: ['ada'], usernameMap: { jane: 'ada' }, allowAll: true }
+    const shared = { driver: 'shared-password', userPassword, adminPassword, ...base }
+    await using test = await startHub(shared)
+    assert.equal((await attempt(test, 'jane', userPassword)).page.status, 403)
+    assert.equal((await attempt(test, 'jane', adminPassword)).page.status, 302)
+    await using native = await startHub({ driver: 'native', openSignup: true, ...base })
+    const password = 'a rather long password'
+    const stranger = new Browser(native.origin)
+    await stranger.get('/hub/signup')
+    await stranger.post('/hub/signup', { username: 'jane', password, repeated: password })
+    assert.equal((await attempt(native, 'jane', password)).page.status, 403)
+  })
+})
+
 describe('a session', { timeout: 120_000 }, () => {
   it('gets other secrets when its user becomes an admin, and when they are none any more', async () => {
     await using test = await startHub()

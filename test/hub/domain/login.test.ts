@@ -215,6 +215,18 @@ describe('the login pipeline', () => {
     const demoting = pipeline({ allowAll: true }, { admin: false })
     await demoting.attempt('chief')
     assert.equal((await demoting.users.findByName('chief'))?.admin, false)
+    const isAdmin = async (roles: Identity['roles'], more: object = {}) => {
+      const { attempt, users } = pipeline(
+        { allowAll: true, manageRoles: true, ...more },
+        roles ? { roles } : {},
+      )
+      await attempt('deputy')
+      return (await users.findByName('deputy'))?.admin
+    }
+    assert.equal(await isAdmin([{ name: 'admin' }]), true)
+    assert.equal(await isAdmin(undefined), true)
+    assert.equal(await isAdmin([{ name: 'reader' }]), false)
+    assert.equal(await isAdmin([], { adminUsers: ['deputy'] }), true)
   })
 
   it('asks the hook last, which may refuse, and a hook that throws refuses', async () => {
