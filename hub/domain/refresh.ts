@@ -106,7 +106,7 @@ class CachedRefresher implements Refresher {
 
   async #judge(user: User, given: Identity, fresh: Identity | null): Promise<boolean> {
     if (!fresh) return this.#expire(user)
-    const { admission, authenticator, records, options } = this.#deps
+    const { admission, authenticator, records } = this.#deps
     const refusal = this.#otherPerson(user, given, fresh) ?? admission.invalid(user.name)
     if (refusal !== null) return this.#end(user, refusal)
     const { allowedBy: _before, ...unjudged } = given
@@ -115,10 +115,20 @@ class CachedRefresher implements Refresher {
     const { allowed, rule } = await admission.decide(user.name, word)
     if (!allowed) return this.#end(user, rule)
     const admin = await admission.adminOf(user.name, word)
-    if (fresh !== given || (admin !== undefined && admin !== user.admin) || options.manageGroups)
-      await records.recordRefresh(user, { ...fresh, ...(admin === undefined ? {} : { admin }) })
+    const decided = { ...fresh, ...(admin === undefined ? {} : { admin }) }
+    if (fresh !== given || (admin !== undefined && admin !== user.admin)) {
+      const hooked = await this.#hooked(user, decided)
+      if (!hooked) return this.#end(user, 'refused by authenticator.postAuthHook')
+      await records.recordRefresh(user, fresh === given ? sameBut(given, hooked) : hooked)
+    }
     this.#remember(user, true)
     return true
+  }
+
+  /** As at a login: what the hook takes away must not come back. */
+  async #hooked(user: User, identity: Identity): Promise<Identity | null> {
+    const { postAuthHook } = this.#deps.options
+    return postAuthHook ? postAuthHook({ ...identity, userName: user.name }) : identity
   }
 
   /** Why this is not who came in; null when it is. */
@@ -159,4 +169,9 @@ class CachedRefresher implements Refresher {
     this.#answers.delete(id)
     this.#answers.set(id, { mayGoOn, until: performance.now() + ms })
   }
+}
+
+/** Only the mark of an admin is news: groups and roles were not looked at. */
+function sameBut(given: Identity, { admin }: Identity): Identity {
+  return admin === undefined ? given : { ...given, admin }
 }

@@ -245,6 +245,17 @@ describe('the login pipeline', () => {
     assert.deepEqual(seen, ['hooked', 'thrown'])
   })
 
+  it('leaves no user behind whom the authenticator does not take', async () => {
+    let isOpen = false
+    const addUser = () => (isOpen ? Promise.resolve() : Promise.reject(new Error('no account')))
+    const { attempt, lines, users } = pipeline({ allowAll: true }, {}, { addUser })
+    for (const _ of [1, 2]) assert.equal(await attempt('homeless'), null)
+    assert.match(lines.join(), /no account/)
+    assert.equal(await users.findByName('homeless'), null)
+    isOpen = true
+    assert.equal((await attempt('homeless'))?.user.name, 'homeless')
+  })
+
   it('takes a failing or stubborn authenticator for a refusal', async () => {
     const failing = pipeline(
       { allowAll: true },
