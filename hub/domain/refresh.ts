@@ -106,12 +106,10 @@ class CachedRefresher implements Refresher {
 
   async #judge(user: User, given: Identity, fresh: Identity | null): Promise<boolean> {
     if (!fresh) return this.#expire(user)
-    const { admission, authenticator, records } = this.#deps
+    const { admission, records } = this.#deps
     const refusal = this.#otherPerson(user, given, fresh) ?? admission.invalid(user.name)
     if (refusal !== null) return this.#end(user, refusal)
-    const { allowedBy: _before, ...unjudged } = given
-    // Who says nothing new is asked by name, if that can be done, and else believed as at the login.
-    const word = fresh === given && authenticator.allowedBy ? unjudged : fresh
+    const word = fresh === given ? await this.#oldWord(user, given) : fresh
     const { allowed, rule } = await admission.decide(user.name, word)
     if (!allowed) return this.#end(user, rule)
     const admin = await admission.adminOf(user.name, word)
@@ -123,6 +121,15 @@ class CachedRefresher implements Refresher {
     }
     this.#remember(user, true)
     return true
+  }
+
+  /** Who says nothing new is asked by name, if that can be done, and else believed as at the login. */
+  async #oldWord(user: User, given: Identity): Promise<Identity> {
+    const rule = await this.#deps.authenticator.allowedBy?.(user.name)
+    const { allowedBy: _before, ...unjudged } = given
+    return rule === undefined
+      ? given
+      : { ...unjudged, ...(rule === null ? {} : { allowedBy: rule }) }
   }
 
   /** As at a login: what the hook takes away must not come back. */
