@@ -109,7 +109,7 @@ class CachedRefresher implements Refresher {
     const { admission, records } = this.#deps
     const refusal = this.#otherPerson(user, given, fresh) ?? admission.invalid(user.name)
     if (refusal !== null) return this.#end(user, refusal)
-    const word = fresh === given ? await this.#oldWord(user, given) : fresh
+    const word = fresh === given ? await this.#oldWord(given) : fresh
     const { allowed, rule } = await admission.decide(user.name, word)
     if (!allowed) return this.#end(user, rule)
     const admin = await admission.adminOf(user.name, word)
@@ -124,8 +124,8 @@ class CachedRefresher implements Refresher {
   }
 
   /** Who says nothing new is asked by name, if that can be done, and else believed as at the login. */
-  async #oldWord(user: User, given: Identity): Promise<Identity> {
-    const rule = await this.#deps.authenticator.allowedBy?.(user.name)
+  async #oldWord(given: Identity): Promise<Identity> {
+    const rule = await this.#deps.authenticator.allowedBy?.(given.userName)
     const { allowedBy: _before, ...unjudged } = given
     return rule === undefined
       ? given

@@ -5,6 +5,7 @@ import {
   type AuthenticatorPage,
   defineAuthenticator,
   type Identity,
+  type LoginRequest,
   type RouteLogin,
   type RouteVisit,
 } from 'portico/authenticator'
@@ -154,18 +155,25 @@ describe('several authenticators', () => {
     const silent = {
       ...full,
       create: async (...given: Parameters<typeof full.create>) => {
-        const { authenticate } = await full.create(...given)
-        return { authenticate }
+        const made = await full.create(...given)
+        return { authenticate: (request: LoginRequest) => made.authenticate(request) }
       },
     }
     const providers = [{ driver: silent, name: 'silent' }]
-    const authentication = { driver: 'multi', providers, refreshPreSpawn: true }
-    await using test = await startTestHub({ config: { authenticator: authentication } })
-    const browser = new Browser(test.origin)
-    await browser.get('/hub/silent/login')
-    assert.equal((await browser.post('/hub/silent/login', { username: 'ada' })).status, 302)
-    const started = await browser.api('POST', '/hub/api/users/silent:ada/server')
-    assert.equal(started.status, 201, started.text)
+    const options = { providers, refreshPreSpawn: true, usernameMap: { 'silent:zoe': 'zoe' } }
+    await using test = await startTestHub({
+      config: { authenticator: { driver: 'multi', ...options } },
+    })
+    for (const [username, name] of [
+      ['ada', 'silent:ada'],
+      ['zoe', 'zoe'],
+    ] as const) {
+      const browser = new Browser(test.origin)
+      await browser.get('/hub/silent/login')
+      assert.equal((await browser.post('/hub/silent/login', { username })).status, 302)
+      const started = await browser.api('POST', `/hub/api/users/${name}/server`)
+      assert.equal(started.status, 201, started.text)
+    }
   })
 
   it('have their pages below their names, for their own people', async (t) => {
