@@ -83,6 +83,28 @@ describe('a refused login', { timeout: 120_000 }, () => {
   })
 })
 
+describe('behind a front end', { timeout: 120_000 }, () => {
+  it('addresses are those that the front ends have seen, and none that a stranger makes up', async () => {
+    const config = {
+      proxy: { trustedProxies: ['loopback', '198.51.100.0/24'] },
+      authenticator: { driver: directoryDriver(people) },
+    }
+    await using test = await startTestHub({ config })
+    const chains = {
+      '192.0.2.9, 198.51.100.7': '192.0.2.9',
+      '203.0.113.5, 192.0.2.10': '192.0.2.10',
+      'unknown, 198.51.100.7': '198.51.100.7',
+    }
+    for (const [chain, peer] of Object.entries(chains)) {
+      await attempt(test, 'nobody', 'x', chain)
+      assert.match(
+        test.logLines.findLast((line) => line.includes('nobody')) ?? '',
+        new RegExp(`"${peer}"`),
+      )
+    }
+  })
+})
+
 describe('admins of the config', { timeout: 120_000 }, () => {
   it('stay admins, whatever the authenticator says of them', async () => {
     const loadRoles = [{ name: 'admin', users: ['chief'] }]
