@@ -199,6 +199,16 @@ describe('the login page', { timeout: 120_000 }, () => {
     const left = await ada.get('/hub/logout')
     assert.equal(left.status, 200)
     assert.match(left.text, /You are logged out/)
+    // Whose cookies do not come back would go round in circles.
+    const lost = { 'X-Who': 'bob', Cookie: '' }
+    const rounds: number[] = []
+    for (let round = 0; round < 7; round += 1)
+      rounds.push((await new Browser(test.origin).get('/hub/login', lost)).status)
+    assert.deepEqual(rounds, [302, 302, 302, 302, 302, 400, 400])
+    const page = await ada.get('/hub/login', lost)
+    assert.match(page.text, /does not send the login cookie back/)
+    assert.equal(page.headers.get('set-cookie')?.includes('jupyterhub-hub-login=') ?? false, false)
+    assert.equal((await ada.get('/hub/login', { 'X-Who': 'ada' })).status, 302)
   })
 })
 
