@@ -53,7 +53,7 @@ export const customLoginView = 'authenticator.customHtml'
 
 /** Login and logout (wire section 8.3). */
 export function loginPages(deps: LoginPagesDeps): Router {
-  const { pages, login, attempts, cookies } = deps
+  const { pages, login, cookies } = deps
   const router = strictRouter()
 
   /** Sets the cookies of a new login and ends the one before; answers where it leads. */
