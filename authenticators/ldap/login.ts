@@ -89,7 +89,7 @@ export class DirectoryLogin {
     for (const dn of candidates) {
       if (!(await connection.bind(dn, password))) continue
       const userName = useLookupDnUsername ? inTemplates : login
-      const own = found?.dn ?? (dn.includes('=') ? dn : await this.#findOwnDn(connection, login))
+      const own = dn.includes('=') ? dn : (found?.dn ?? (await this.#findOwnDn(connection, login)))
       const person = { login, userName, dn: own }
       if (!found) await this.#compareNames(connection, person)
       return person

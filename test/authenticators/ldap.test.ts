@@ -123,6 +123,15 @@ describe('ldap', { skip: slapdMissing }, () => {
     const { logIn } = await directory(slapd, { ...search, userSearchBase: base })
     assert.equal(nameOf(await logIn('ada')), 'ada')
     assert.equal(nameOf(await logIn('twin')), null)
+    // Whose password it is counts, not who was found first.
+    const other = await directory(slapd, {
+      ...search,
+      bindDnTemplate: `uid={username},ou=others,${base}`,
+      userInfoAttributes: { name: 'cn' },
+    })
+    const verdict = await other.logIn('twin')
+    assert.ok(verdict.kind === 'identified')
+    assert.deepEqual(verdict.identity.userInfo, { name: 'Twin two' })
   })
 
   it('calls people as another attribute says, and keeps to a search filter', async (t) => {
