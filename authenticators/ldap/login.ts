@@ -106,7 +106,9 @@ export class DirectoryLogin {
       const person = { login, userName: identity.userName, dn }
       await this.#searchAsUser(connection, person)
       const { allowedBy: _before, admin: _was, ...rest } = identity
-      return { ...rest, ...this.#rights(await this.#groupsOf(connection, person), rest.authState) }
+      // As `#describe` has made it.
+      const state = rest.authState as Readonly<Record<string, Json>> | undefined
+      return { ...rest, ...this.#rights(await this.#groupsOf(connection, person), state) }
     } catch (error) {
       if (error instanceof Refusal) return null
       throw error
@@ -241,16 +243,14 @@ export class DirectoryLogin {
     }
   }
 
-  /** What groups give, with the rest of the auth state where there is one. */
-  #rights(groups: Groups, state: Json | undefined): Partial<Identity> {
+  /** What groups give; `state` is the rest of the auth state, where it is kept. */
+  #rights(groups: Groups, state: Readonly<Record<string, Json>> | undefined): Partial<Identity> {
     const [allowing] = groups.allowed
     return {
       ...(allowing === undefined ? {} : { allowedBy: `authenticator.allowedGroups (${allowing})` }),
       ...(this.#options.adminGroups.length === 0 ? {} : { admin: groups.admin }),
       ...(this.#manageGroups ? { groups: groups.names } : {}),
-      ...(typeof state === 'object' && state !== null && !Array.isArray(state)
-        ? { authState: { ...state, ldap_groups: [...groups.allowed] } }
-        : {}),
+      ...(state ? { authState: { ...state, ldap_groups: [...groups.allowed] } } : {}),
     }
   }
 
