@@ -2,7 +2,6 @@ import { BlockList, isIP } from 'node:net'
 import {
   type AuthenticatorContext,
   defineAuthenticator,
-  type Identity,
   type LoginRequest,
   type Verdict,
 } from 'portico/authenticator'
@@ -87,9 +86,11 @@ function judge(options: Options, trusted: BlockList, { headers }: LoginRequest):
   if (userName === null || userName === '') return denied(`no ${headerName} header`)
   // Sent twice, Node joins the values: one of them may be the browser's.
   if (userName.includes(',')) return denied(`${headerName} holds more than one name`)
-  const groups = groupsHeader === undefined ? null : decoded(headers[groupsHeader])
-  const identity: Identity = { userName, ...(groups === null ? {} : { groups: namesIn(groups) }) }
-  return { kind: 'identified', identity }
+  if (groupsHeader === undefined) return { kind: 'identified', identity: { userName } }
+  // A header that would be empty is often left out: then there are no groups, and none may stay.
+  const groups = decoded(headers[groupsHeader] ?? '')
+  if (groups === null) return denied(`${groupsHeader} is not UTF-8`)
+  return { kind: 'identified', identity: { userName, groups: namesIn(groups) } }
 }
 
 /** Node reads headers as Latin-1; front ends send UTF-8. Null when absent or neither. */

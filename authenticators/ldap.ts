@@ -2,6 +2,9 @@ import { defineAuthenticator } from 'portico/authenticator'
 import { HubError } from 'portico/errors'
 import { ldapOptions } from './ldap/options.ts'
 
+/** Milliseconds in which a look at somebody without a password must be done. */
+const patience = 10_000
+
 /**
  * Passwords checked by a directory (JupyterHub's `ldapauthenticator` 2). Every login has a
  * connection of its own, encrypted from the first byte that matters; when it breaks, the login
@@ -17,6 +20,12 @@ export const ldap = defineAuthenticator({
     const directory = new DirectoryLogin(options, manageGroups)
     const servers = await createServers(options, (message) => log.warn(message))
     return {
+      refresh: async (identity) =>
+        directory.looksAgain
+          ? servers.ask(AbortSignal.timeout(patience), (connection) =>
+              directory.lookAgain(connection, identity),
+            )
+          : identity,
       async authenticate({ form, signal }) {
         const password = form['password'] ?? ''
         const checked = directory.check(form['username'] ?? '', password)

@@ -1,4 +1,5 @@
 import koffi from 'koffi'
+import { nameKey } from 'portico/authenticator'
 import { type Account, findAccount, groupIdOf, groupIdsOf, groupNames, ownerOf } from './nss.ts'
 
 /** One question to PAM. Names and answers hold no NUL. */
@@ -109,9 +110,18 @@ export function askPam(request: PamRequest): PamReply {
     return refused(
       `the account is spelled ${quote(account.name)}: see authenticator.pamNormalizeUsername`,
     )
+  if (request.canonical && account && !isKnownAs(nameKey(account.name), account))
+    return refused(
+      `the hub would take ${quote(account.name)} for ${quote(nameKey(account.name))}, which is another account or none`,
+    )
   const name = account?.name ?? request.name
   const outcome = transact({ ...request, name })
   return typeof outcome === 'object' ? outcome : accepted({ ...request, name }, account)
+}
+
+/** Whether the machine means this account by that name too: the hub will know it by no other. */
+function isKnownAs(name: string, account: Account): boolean {
+  return name === account.name || ownerOf(name)?.name === account.name
 }
 
 /** True when PAM accepts; otherwise why not. */

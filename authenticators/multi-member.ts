@@ -40,13 +40,17 @@ export function outer({ name, usernamePrefix }: Names, identity: Identity): Iden
 
 /** The identity as its own authenticator knows it. */
 export function inner(member: Names, identity: Identity): Identity {
-  const { groups } = identity
+  const { groups, allowedBy } = identity
   return {
     ...identity,
     userName: innerName(member, identity.userName),
+    ...(allowedBy === undefined ? {} : { allowedBy: withoutPrefix(allowedBy, `${member.name}: `) }),
     ...(groups ? { groups: groups.map((group) => innerName(member, group)) } : {}),
   }
 }
+
+const withoutPrefix = (text: string, prefix: string): string =>
+  text.startsWith(prefix) ? text.slice(prefix.length) : text
 
 export function innerName({ usernamePrefix }: Names, userName: string): string {
   return userName.slice(usernamePrefix.length)

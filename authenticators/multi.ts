@@ -155,15 +155,18 @@ class MultiAuthenticator implements Authenticator {
     if (!member) return null
     const { authenticator } = member
     if (!authenticator.refresh) return identity
-    const own = await authenticator.refresh(inner(member, identity))
+    const asked = inner(member, identity)
+    const own = await authenticator.refresh(asked)
+    if (own === asked) return identity
     const again = own && outer(member, own)
     return typeof again === 'string' ? null : again
   }
 
-  async allowedBy(userName: string): Promise<string | null> {
+  async allowedBy(userName: string): Promise<string | null | undefined> {
     const member = this.#memberOf(userName)
-    const rule = await member?.authenticator.allowedBy?.(innerName(member, userName))
-    return member && rule ? `${member.name}: ${rule}` : null
+    if (!member) return null
+    const rule = await member.authenticator.allowedBy?.(innerName(member, userName))
+    return rule ? `${member.name}: ${rule}` : rule
   }
 
   async addUser(userName: string): Promise<void> {
@@ -176,10 +179,12 @@ class MultiAuthenticator implements Authenticator {
     await member?.authenticator.deleteUser?.(innerName(member, userName))
   }
 
-  /** Only the provider that somebody came from ever sees their tokens. */
+  async logOut(authState: Identity['authState']): Promise<void> {
+    await this.#memberOfState(authState)?.authenticator.logOut?.(authState)
+  }
+
   async logoutUrl(authState: Identity['authState']): Promise<string | undefined> {
-    const name = (authState as { portico_provider?: unknown } | undefined)?.portico_provider
-    const { logoutUrl } = this.#members.find((member) => member.name === name)?.authenticator ?? {}
+    const { logoutUrl } = this.#memberOfState(authState)?.authenticator ?? {}
     return typeof logoutUrl === 'function' ? logoutUrl(authState) : logoutUrl
   }
 
@@ -193,6 +198,12 @@ class MultiAuthenticator implements Authenticator {
 
   async close(): Promise<void> {
     await closeAll(this.#members)
+  }
+
+  /** Only the provider that somebody came from ever sees their tokens. */
+  #memberOfState(authState: Identity['authState']): Member | undefined {
+    const name = (authState as { portico_provider?: unknown } | undefined)?.portico_provider
+    return this.#members.find((member) => member.name === name)
   }
 
   /** By the prefix; the provider without one has the names that begin with no other. */

@@ -30,7 +30,7 @@ const options = {
   allowedGroups: groups,
   /** Their members are admins, and others are not, unless `adminUsers` names them. */
   adminGroups: groups,
-  /** Takes the name that the machine has for the account, rather than the typed one in lower case. */
+  /** Takes the name that the machine has first for the account's uid, rather than the typed one. */
   pamNormalizeUsername: z.boolean().default(false),
   /** Asks for a second answer on the login form, for modules that prompt twice. */
   requestOtp: z.boolean().default(false),
@@ -126,7 +126,7 @@ class PamAuthenticator implements Authenticator {
   /** Null when the account is gone, locked or expired by now. */
   async refresh(identity: Identity): Promise<Identity | null> {
     const reply = await this.#lookUp(identity.userName)
-    if (reply?.name !== identity.userName) return null
+    if (reply === null || nameKey(reply.name) !== nameKey(identity.userName)) return null
     const { allowedBy: _before, ...rest } = identity
     return { ...rest, ...this.#identity(reply) }
   }
@@ -187,7 +187,8 @@ class PamAuthenticator implements Authenticator {
       ...(adminGroups.length === 0
         ? {}
         : { admin: adminGroups.some((group) => reply.memberOf.includes(group)) }),
-      ...(reply.allGroups ? { groups: reply.allGroups } : {}),
+      // Without an account here there are no groups, and none may stay.
+      ...(this.#context.manageGroups ? { groups: reply.allGroups ?? [] } : {}),
     }
   }
 

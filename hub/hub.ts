@@ -1,8 +1,11 @@
 import { mkdirSync } from 'node:fs'
+import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { authenticators } from '../authenticators/index.ts'
 import { describeError } from '../packages/core/errors.ts'
+import { clientAddress } from '../proxy/client-address.ts'
 import { configurableHttpProxy } from '../proxy/client.ts'
+import { defaultTrustedPeers, TrustedPeers } from '../proxy/trusted-peers.ts'
 import { embeddedCommand, isEmbeddedCommand, settleCommand, spawners } from '../spawners/index.ts'
 import type { HubControl } from './api/hub.ts'
 import { type AppParts, createApp, createSocketApp } from './app.ts'
@@ -346,6 +349,7 @@ function createParts(
   const { config, secrets, quickStart, version } = options
   const { base, driver } = config.authenticator
   const { hub } = config
+  const frontEnds = frontEndsOf(config)
   const requestDeps = {
     ...core,
     urls,
@@ -353,6 +357,7 @@ function createParts(
     cookieKey: secrets.cookieSecret,
     cookieMaxAgeDays: hub.cookieMaxAgeDays,
     hostPrefix: hub.cookieHostPrefixEnabled,
+    clientAddress: (request: IncomingMessage) => clientAddress(request, frontEnds),
   }
   const sharing = { ...core, servers }
   const tokens = createTokens({
@@ -408,4 +413,10 @@ function createViews({ config, version, quickStart }: StartOptions, urls: HubUrl
     inline: customHtml === '' ? {} : { [customLoginView]: customHtml },
     globals,
   })
+}
+
+/** Whose word about the browser's address counts: the proxy's, and that of the front ends before it. */
+function frontEndsOf({ proxy }: Config): TrustedPeers {
+  const { trustedProxies = [] } = proxy.options as { readonly trustedProxies?: readonly string[] }
+  return new TrustedPeers([...defaultTrustedPeers, ...trustedProxies])
 }

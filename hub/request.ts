@@ -75,6 +75,8 @@ export interface RequestDeps {
   readonly cookieMaxAgeDays: number
   readonly hostPrefix: boolean
   readonly clock: () => Date
+  /** The browser's address as the proxy and its front ends have seen it; null on a socket file. */
+  readonly clientAddress: (request: IncomingMessage) => string | null
   /** True for requests on the hub's own unix socket. */
   readonly isOperator: boolean
 }
@@ -140,7 +142,7 @@ class LazyContext implements RequestContext {
   }
 
   get peer(): string {
-    return peerOf(this.request)
+    return this.#deps.clientAddress(this.request) ?? 'socket'
   }
 
   get protocol(): 'http' | 'https' {
@@ -408,21 +410,6 @@ function first(value: string | readonly string[] | undefined): string | undefine
 /** Whether this can stand in an url: `Host` may hold anything. */
 function isHost(text: string): boolean {
   return /^[\w.:[\]-]+$/.test(text) && URL.canParse(`http://${text}`)
-}
-
-/** The last address in `X-Forwarded-For` that is not this machine: what our own proxy, or the front end before it, has seen. */
-function peerOf(req: IncomingMessage): string {
-  const direct = req.socket.remoteAddress ?? 'socket'
-  if (!isLoopback(direct)) return direct
-  const chain = String(req.headers['x-forwarded-for'] ?? '')
-    .split(',')
-    .map((address) => address.trim())
-    .filter((address) => address !== '')
-  return (chain.findLast((address) => !isLoopback(address)) ?? chain[0] ?? direct).slice(0, 64)
-}
-
-function isLoopback(address: string): boolean {
-  return /^(?:127\.|::1$|::ffff:127\.|socket$)/.test(address)
 }
 
 function protocolOf(req: IncomingMessage, publicUrl: URL | null): 'http' | 'https' {

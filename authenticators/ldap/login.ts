@@ -18,6 +18,14 @@ interface Person {
   readonly dn: string | null
 }
 
+/** The groups of one person, as far as they are asked for. */
+interface Groups {
+  /** DNs of `allowedGroups`. */
+  readonly allowed: readonly string[]
+  readonly admin: boolean
+  readonly names: readonly string[]
+}
+
 /** A refusal; the reason is for the log. */
 class Refusal extends Error {}
 
@@ -74,6 +82,39 @@ export class DirectoryLogin {
     }
   }
 
+  /**
+   * Whether somebody can be found again without their password: where the hub may search, knows them
+   * by the name that it searches for, and their DN by nothing but that.
+   */
+  get looksAgain(): boolean {
+    const { lookupDn, useLookupDnUsername, bindDnTemplate } = this.#options
+    const [only = '=', ...others] = bindDnTemplate
+    return lookupDn && !useLookupDnUsername && others.length === 0 && only.includes('=')
+  }
+
+  /**
+   * The identity with the groups of now; null when there is no such entry any more, or `searchFilter`
+   * leaves it out.
+   * @throws {ServerFailure}
+   */
+  async lookAgain(connection: DirectoryConnection, identity: Identity): Promise<Identity | null> {
+    try {
+      const login = nameKey(identity.userName)
+      const found = await this.#lookUp(connection, login)
+      const [template] = this.#options.bindDnTemplate
+      const dn = template === undefined ? found.dn : dnFrom(template, found.name)
+      const person = { login, userName: identity.userName, dn }
+      await this.#searchAsUser(connection, person)
+      const { allowedBy: _before, admin: _was, ...rest } = identity
+      // As `#describe` has made it.
+      const state = rest.authState as Readonly<Record<string, Json>> | undefined
+      return { ...rest, ...this.#rights(await this.#groupsOf(connection, person), state) }
+    } catch (error) {
+      if (error instanceof Refusal) return null
+      throw error
+    }
+  }
+
   async #prove(connection: DirectoryConnection, login: string, password: string): Promise<Person> {
     const { bindDnTemplate, lookupDn, useLookupDnUsername } = this.#options
     const found = lookupDn ? await this.#lookUp(connection, login) : null
@@ -81,15 +122,11 @@ export class DirectoryLogin {
     const candidates =
       found && bindDnTemplate.length === 0
         ? [found.dn]
-        : bindDnTemplate.map((template) =>
-            fillIn(template, {
-              username: template.includes('=') ? escapeDnValue(inTemplates) : inTemplates,
-            }),
-          )
+        : bindDnTemplate.map((template) => dnFrom(template, inTemplates))
     for (const dn of candidates) {
       if (!(await connection.bind(dn, password))) continue
       const userName = useLookupDnUsername ? inTemplates : login
-      const own = found?.dn ?? (dn.includes('=') ? dn : await this.#findOwnDn(connection, login))
+      const own = dn.includes('=') ? dn : (found?.dn ?? (await this.#findOwnDn(connection, login)))
       const person = { login, userName, dn: own }
       if (!found) await this.#compareNames(connection, person)
       return person
@@ -164,7 +201,7 @@ export class DirectoryLogin {
       throw new Refusal('their entry cannot be read, and the name has other spellings')
   }
 
-  /** `searchFilter`, asked as the user: exactly one entry, or they may not come in. */
+  /** `searchFilter`, asked as the user, or as the searcher later: exactly one entry, or they may not come in. */
   async #searchAsUser(connection: DirectoryConnection, person: Person): Promise<Entry | null> {
     const { userSearchBase = '', attributes } = this.#options
     if (!this.#searchFilter) return null
@@ -186,28 +223,34 @@ export class DirectoryLogin {
     person: Person,
     searched: Entry | null,
   ): Promise<Identity> {
-    const { authStateAttributes, userInfoAttributes, adminGroups, attributes } = this.#options
+    const { authStateAttributes, userInfoAttributes, attributes } = this.#options
     const wanted = [...authStateAttributes, ...Object.values(userInfoAttributes)]
     const entry = await this.#read(connection, person.dn, wanted)
     const groups = await this.#groupsOf(connection, person)
-    const [allowing] = groups.allowed
     const profile = Object.entries(userInfoAttributes).flatMap(([field, attribute]) => {
       const [value] = entry ? valuesOf(entry, attribute) : []
       return value === undefined ? [] : [[field, value] as const]
     })
     return {
       userName: person.userName,
-      ...(allowing === undefined ? {} : { allowedBy: `authenticator.allowedGroups (${allowing})` }),
-      ...(adminGroups.length === 0 ? {} : { admin: groups.admin }),
-      ...(this.#manageGroups ? { groups: groups.names } : {}),
       ...(profile.length === 0 ? {} : { userInfo: Object.fromEntries(profile) }),
-      authState: {
-        ldap_groups: [...groups.allowed],
+      ...this.#rights(groups, {
         user_attributes: {
           ...pick(entry, authStateAttributes),
           ...pick(searched, attributes),
         },
-      },
+      }),
+    }
+  }
+
+  /** What groups give; `state` is the rest of the auth state, where it is kept. */
+  #rights(groups: Groups, state: Readonly<Record<string, Json>> | undefined): Partial<Identity> {
+    const [allowing] = groups.allowed
+    return {
+      ...(allowing === undefined ? {} : { allowedBy: `authenticator.allowedGroups (${allowing})` }),
+      ...(this.#options.adminGroups.length === 0 ? {} : { admin: groups.admin }),
+      ...(this.#manageGroups ? { groups: groups.names } : {}),
+      ...(state ? { authState: { ...state, ldap_groups: [...groups.allowed] } } : {}),
     }
   }
 
@@ -221,7 +264,7 @@ export class DirectoryLogin {
     return entry ?? null
   }
 
-  async #groupsOf(connection: DirectoryConnection, { dn, login }: Person) {
+  async #groupsOf(connection: DirectoryConnection, { dn, login }: Person): Promise<Groups> {
     const { allowedGroups, adminGroups, groupSearchBase, groupNameAttribute } = this.#options
     const filter = this.#groupFilter({ userdn: dn ?? '', uid: login })
     const isEveryGroupWanted = this.#manageGroups && groupSearchBase !== undefined
@@ -244,6 +287,10 @@ export class DirectoryLogin {
       names: [...new Set([...found, ...[...members.values()].flat()])],
     }
   }
+}
+
+function dnFrom(template: string, name: string): string {
+  return fillIn(template, { username: template.includes('=') ? escapeDnValue(name) : name })
 }
 
 function requireSameName(names: readonly string[], login: string): void {

@@ -22,13 +22,16 @@ export interface BackChannelDeps {
  */
 export function backChannelLogout(deps: BackChannelDeps): AuthenticatorRoute {
   const keys = createKeys()
+  const seen = new SeenTokens()
   return {
     method: 'POST',
     path: '/oauth_backchannel_logout',
     crossSite: true,
     async handle(_request, { form }) {
       try {
-        const account = await verify(await deps.configuration(), form['logout_token'] ?? '', keys)
+        const token = await verify(await deps.configuration(), form['logout_token'] ?? '', keys)
+        const { id, ...account } = token
+        if (!seen.isNew(id)) throw new Error('it was used before')
         await deps.endSessions(account)
         return answer(200, {})
       } catch (error) {
@@ -53,7 +56,28 @@ function createKeys(): Keys {
   }
 }
 
-async function verify(config: Configuration, token: string, keys: Keys): Promise<ProviderAccount> {
+/** Ids of the logout tokens of the last minutes: one that comes again would end a new login. */
+class SeenTokens {
+  readonly #until = new Map<string, number>()
+
+  /** True once for each id, for as long as its token is good. */
+  isNew(id: string): boolean {
+    const now = performance.now()
+    for (const [known, until] of this.#until) {
+      if (until > now) break
+      this.#until.delete(known)
+    }
+    if (this.#until.has(id)) return false
+    this.#until.set(id, now + (oldest + 2 * tolerance) * 1_000)
+    return true
+  }
+}
+
+async function verify(
+  config: Configuration,
+  token: string,
+  keys: Keys,
+): Promise<ProviderAccount & { readonly id: string }> {
   const { issuer, jwks_uri } = config.serverMetadata()
   if (jwks_uri === undefined) throw new Error('the provider has no keys')
   const { payload, protectedHeader } = await jwtVerify(token, keys(jwks_uri), {
@@ -71,10 +95,12 @@ async function verify(config: Configuration, token: string, keys: Keys): Promise
   const events: unknown = payload['events']
   if (typeof events !== 'object' || events === null || !Object.hasOwn(events, event))
     throw new Error('it is no logout token')
-  const [subject, providerSession] = [textAt(payload, 'sub'), textAt(payload, 'sid')]
+  const [id, subject, providerSession] = ['jti', 'sub', 'sid'].map((name) => textAt(payload, name))
+  if (id === undefined) throw new Error('its jti is no text')
   if (subject === undefined && providerSession === undefined)
     throw new Error('it names neither an account nor a session')
   return {
+    id,
     issuer,
     ...(subject === undefined ? {} : { subject }),
     ...(providerSession === undefined ? {} : { providerSession }),

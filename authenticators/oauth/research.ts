@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { defineOauth } from './define.ts'
 import { getJson } from './http.ts'
 import { providerUrl } from './options.ts'
-import { type Facts, ProviderFailure, textAt, valueAt } from './provider.ts'
+import { type Facts, isEmailVerified, ProviderFailure, textAt, valueAt } from './provider.ts'
 
 const groupsScope = 'urn:globus:auth:scope:groups.api.globus.org:view_my_groups_and_memberships'
 
@@ -21,7 +21,7 @@ export const globus = defineOauth({
   options: {
     /** The institution whose members alone may log in, such as `example.edu`. */
     identityProvider: z.string().default(''),
-    /** Takes the e-mail address for the name. */
+    /** Takes the e-mail address for the name; a checked one, or with `allowUnverifiedEmail` any. */
     usernameFromEmail: z.boolean().default(false),
     /** Ids of groups whose members may come in. */
     allowedGlobusGroups: z.array(z.guid()).default([]),
@@ -39,8 +39,13 @@ export const globus = defineOauth({
       server: { kind: 'oidc', issuer: new URL(options.issuer) },
       scope: readsGroups ? [groupsScope] : [],
       refusal(facts) {
-        if (identityProvider === '') return null
-        return domainOf(nameOf(facts)) === identityProvider.toLowerCase()
+        const { usernameFromEmail, allowUnverifiedEmail } = options
+        if (usernameFromEmail && !allowUnverifiedEmail && !isEmailVerified(facts.user))
+          return 'the provider has not verified their e-mail address'
+        // An address says nothing of the institution, and one of another would lose its domain.
+        const places = [textAt(facts.user, 'preferred_username'), nameOf(facts)].map(domainOf)
+        return identityProvider === '' ||
+          places.every((place) => place === identityProvider.toLowerCase())
           ? null
           : `they do not come from ${identityProvider}`
       },

@@ -3,7 +3,7 @@ import type { Authenticator, AuthenticatorContext } from '../../packages/core/au
 import { nameKey } from '../../packages/core/slug.ts'
 import type { Config } from '../config.ts'
 import { type AccessEndingDeps, endAccess } from '../domain/access-ending.ts'
-import { type AdmissionDeps, createAdmission } from '../domain/admission.ts'
+import { type AdmissionDeps, createAdmission, mapName } from '../domain/admission.ts'
 import { type AuthStates, createAuthStates } from '../domain/auth-states.ts'
 import { IdentityRecords } from '../domain/identity-records.ts'
 import { LoginAccounts } from '../domain/login-accounts.ts'
@@ -60,15 +60,16 @@ function contextOf(
   const { config, secrets, database, users, sessions, changes, log, clock } = deps
   const { hub, authenticator } = config
   const { base, driver } = authenticator
-  const names = [base.allowedUsers, base.adminUsers, base.blockedUsers, hub.adminUsers].flat()
-  const reserved = new Set(names.map(nameKey))
-  const admins = new Set([...base.adminUsers, ...hub.adminUsers].map(nameKey))
+  const admins = new Set(configAdmins(config).map(nameKey))
+  const names = [base.allowedUsers, base.blockedUsers, Object.keys(base.usernameMap)].flat()
+  const reserved = new Set([...admins, ...names.map(nameKey)])
+  const mapped = (userName: string): string => nameKey(mapName(base.usernameMap, userName))
   return {
     log,
     manageGroups: base.manageGroups,
     passwords: passwordStore(database, { cipher: fernet(secrets.cryptKeys), clock, users }),
-    isReserved: (userName) => reserved.has(nameKey(userName)),
-    isAdmin: (userName) => admins.has(nameKey(userName)),
+    isReserved: (userName) => reserved.has(nameKey(userName)) || reserved.has(mapped(userName)),
+    isAdmin: (userName) => admins.has(mapped(userName)),
     async endLogins(userName) {
       const user = await users.findByName(userName)
       if (!user) return
@@ -78,6 +79,12 @@ function contextOf(
     publicUrl: (path) => (hub.publicUrl ? new URL(`hub${path}`, hub.publicUrl) : null),
     endSessions: providerSessions({ ...deps, provider: driver.name }),
   }
+}
+
+/** Whom the config makes admins, by any of its options. */
+function configAdmins({ hub, authenticator }: Config): readonly string[] {
+  const byRole = hub.loadRoles.flatMap(({ name, users = [] }) => (name === 'admin' ? users : []))
+  return [...hub.adminUsers, ...authenticator.base.adminUsers, ...byRole]
 }
 
 /** What comes of an authenticator's word: logins, and looks at old ones. */
@@ -101,15 +108,15 @@ export function createLogins(deps: LoginsDeps): Logins {
   const { config, secrets, events } = deps
   const { base: options, driver } = config.authenticator
   const common = { ...deps, options, provider: driver.name }
-  const admission = createAdmission(common)
-  const records = new IdentityRecords(common)
+  const rules = { ...common, configAdmins: configAdmins(config) }
+  const admission = createAdmission(rules)
+  const records = new IdentityRecords(rules)
   const refresher = createRefresher({ ...common, admission, records })
-  const configAdmins = [...config.hub.adminUsers, ...options.adminUsers]
   const login = createLogin({
     ...common,
     admission,
     records,
-    accounts: new LoginAccounts({ ...common, configAdmins }),
+    accounts: new LoginAccounts(rules),
     guard: new LoginGuard({
       ...options,
       throttled: (user, peer) => events.emit({ kind: 'login-throttled', user, peer }),

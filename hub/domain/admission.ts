@@ -27,13 +27,17 @@ export interface AdmissionDeps {
   readonly authenticator: Pick<Authenticator, 'allowedBy'>
   readonly options: AuthenticatorOptions
   readonly users: UserStore
+  /** Whom the config makes admins, whatever the authenticator says. */
+  readonly configAdmins: readonly string[]
 }
 
 /**
  * Blocks come before any rule that allows, and the authenticator is asked last (JupyterHub's order).
  * Names are compared by `nameKey`.
  */
-export function createAdmission({ authenticator, options, users }: AdmissionDeps): Admission {
+export function createAdmission(deps: AdmissionDeps): Admission {
+  const { authenticator, options, users } = deps
+  const configAdmins = keys(deps.configAdmins)
   const [blocked, admins, allowed] = [
     keys(options.blockedUsers),
     keys(options.adminUsers),
@@ -49,10 +53,7 @@ export function createAdmission({ authenticator, options, users }: AdmissionDeps
   }
 
   return {
-    normalise(name) {
-      const key = nameKey(name.trim())
-      return Object.hasOwn(options.usernameMap, key) ? (options.usernameMap[key] ?? key) : key
-    },
+    normalise: (name) => mapName(options.usernameMap, name.trim()),
 
     invalid: (name) => invalidName(name, options.usernamePattern),
 
@@ -76,12 +77,18 @@ export function createAdmission({ authenticator, options, users }: AdmissionDeps
     },
 
     async adminOf(userName, credentials) {
-      if (admins.has(nameKey(userName))) return true
+      if (configAdmins.has(nameKey(userName))) return true
       if (adminGroups.size === 0) return credentials.admin
       const groups = await groupsOf(userName, credentials)
       return credentials.admin === true || groups.some((name) => adminGroups.has(nameKey(name)))
     },
   }
+}
+
+/** The normal form of a name, mapped once (JupyterHub: `normalize_username`). */
+export function mapName(map: Readonly<Record<string, string>>, name: string): string {
+  const key = nameKey(name)
+  return Object.hasOwn(map, key) ? (map[key] ?? key) : key
 }
 
 const keys = (names: Iterable<string>): ReadonlySet<string> => new Set([...names].map(nameKey))

@@ -1,4 +1,5 @@
 import type { Identity, IdentityRole } from '../../packages/core/authenticator.ts'
+import { nameKey } from '../../packages/core/slug.ts'
 import type { AuthenticatorOptions } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Log } from '../log.ts'
@@ -22,6 +23,8 @@ export interface IdentityRecordsDeps {
   readonly events: Events
   readonly log: Log
   readonly clock: () => Date
+  /** Whom the config makes admins. */
+  readonly configAdmins: readonly string[]
 }
 
 /** What the hub keeps of what an authenticator has said about its users. */
@@ -69,7 +72,7 @@ export class IdentityRecords {
   ): Promise<void> {
     const { users, options, authStates, changes, events } = this.#deps
     const roles = options.manageRoles ? identity.roles : undefined
-    const isAdmin = identity.admin ?? (roles?.some(({ name }) => name === 'admin') || undefined)
+    const isAdmin = identity.admin ?? (roles && this.#isAdmin(user, roles))
     if (isAdmin !== undefined && isAdmin !== user.admin) {
       await users.setAdmin(user.name, isAdmin)
       events.emit({ kind: 'admin-changed', user: user.name, admin: isAdmin, by: 'login' })
@@ -82,6 +85,12 @@ export class IdentityRecords {
       ...(authState === undefined ? {} : { encryptedAuthState: authStates.seal(authState) }),
     })
     changes.touchRights(user.id)
+  }
+
+  /** Who is not given the role any more loses the mark, unless the config gives it. */
+  #isAdmin({ name }: User, roles: readonly IdentityRole[]): boolean {
+    const isGiven = roles.some((role) => role.name === 'admin')
+    return isGiven || this.#deps.configAdmins.some((admin) => nameKey(admin) === nameKey(name))
   }
 
   async #setGroups(user: User, names: readonly string[]): Promise<void> {

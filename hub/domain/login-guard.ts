@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BoundedMap } from '../../packages/core/bounded-map.ts'
 import { HubError } from '../../packages/core/errors.ts'
 import { nameKey } from '../../packages/core/slug.ts'
+import { networkOf } from './address-network.ts'
 
 export interface LoginGuardOptions {
   /** Seconds: a refusal is answered after this time, or a multiple of it, and a random bit more. */
@@ -18,8 +19,9 @@ interface Failures {
   readonly last: number
 }
 
-/** Attempts under way at once; more are sent away. */
+/** Attempts under way at once, of all and of one address; more are sent away. */
 const mostAtOnce = 1_000
+const mostOfAddress = 400
 /** Names, addresses and pairs that are remembered, each; the oldest are forgotten first. */
 const capacity = 10_000
 const forgottenAfter = 15 * 60_000
@@ -40,6 +42,8 @@ export class LoginGuard {
   readonly #pairs = new BoundedMap<string, Failures>(capacity)
   readonly #addresses = new BoundedMap<string, Failures>(capacity)
   readonly #names = new BoundedMap<string, Failures>(capacity)
+  /** Attempts under way, by pair and by address. */
+  readonly #open = new Map<string, number>()
   #underWay = 0
 
   constructor(options: LoginGuardOptions) {
@@ -51,31 +55,46 @@ export class LoginGuard {
    * @throws {HubError} `too_many_requests` with the seconds to wait, `unavailable` when too many are under way.
    */
   begin(name: string, peer: string): GuardedAttempt {
-    this.#checkWait(name, peer)
-    if (this.#underWay >= mostAtOnce)
+    const address = networkOf(peer)
+    const places = name === '' ? [address] : [address, pairOf(name, address)]
+    this.#checkWait(name, address)
+    if (this.#underWay >= mostAtOnce || this.#openAt(address) >= mostOfAddress)
       throw new HubError('unavailable', 'too many people are logging in; try again in a moment', {
         retryAfter: 1,
       })
-    this.#underWay += 1
+    this.#count(places, 1)
     const started = performance.now()
     return {
-      succeeded: () => void this.#pairs.delete(pairOf(name, peer)),
+      succeeded: () => void this.#pairs.delete(pairOf(name, address)),
       refused: async (signal) => {
         const before = this.#delayOf(this.#names, nameKey(name), longestForName)
-        this.#note(name, peer)
+        this.#note(name, address, peer)
         await this.#refusalDue(started, before, signal)
       },
-      [Symbol.dispose]: () => {
-        this.#underWay -= 1
-      },
+      [Symbol.dispose]: () => this.#count(places, -1),
     }
   }
 
-  #checkWait(name: string, peer: string): void {
+  #openAt(place: string): number {
+    return this.#open.get(place) ?? 0
+  }
+
+  #count(places: readonly string[], change: 1 | -1): void {
+    this.#underWay += change
+    for (const place of places) {
+      const count = this.#openAt(place) + change
+      if (count === 0) this.#open.delete(place)
+      else this.#open.set(place, count)
+    }
+  }
+
+  #checkWait(name: string, address: string): void {
     if (name === '' || this.#options.freeFailures === 0) return
+    const pair = pairOf(name, address)
     const wait = Math.max(
-      this.#waitOf(this.#pairs, pairOf(name, peer), longestForPair),
-      this.#waitOf(this.#addresses, peer, longestForAddress),
+      this.#waitOf(this.#pairs, pair, longestForPair),
+      this.#waitOf(this.#addresses, address, longestForAddress),
+      this.#isRushing(pair) ? 1_000 : 0,
     )
     if (wait <= 0) return
     const retryAfter = Math.ceil(wait / 1000)
@@ -86,10 +105,16 @@ export class LoginGuard {
     )
   }
 
-  #note(name: string, peer: string): void {
+  /** What is under way may fail: no more of it than failures are free, and then one after the other. */
+  #isRushing(pair: string): boolean {
+    const open = this.#openAt(pair)
+    return open > 0 && open + (recall(this.#pairs, pair)?.count ?? 0) >= this.#options.freeFailures
+  }
+
+  #note(name: string, address: string, peer: string): void {
     if (name === '' || this.#options.freeFailures === 0) return
-    const count = remember(this.#pairs, pairOf(name, peer))
-    remember(this.#addresses, peer)
+    const count = remember(this.#pairs, pairOf(name, address))
+    remember(this.#addresses, address)
     remember(this.#names, nameKey(name))
     if (count === this.#options.freeFailures) this.#options.throttled(name, peer)
   }
@@ -136,4 +161,4 @@ function remember(map: BoundedMap<string, Failures>, key: string): number {
   return count
 }
 
-const pairOf = (name: string, peer: string): string => `${peer} ${nameKey(name)}`
+const pairOf = (name: string, address: string): string => `${address} ${nameKey(name)}`

@@ -208,16 +208,26 @@ class LoginPipeline implements Login {
   }
 
   async #ensureUser(identity: Identity): Promise<User | string> {
-    const { users, accounts, records, events, authenticator } = this.#deps
+    const { users, accounts, records } = this.#deps
     const claimed = await accounts.claim(identity)
     if (typeof claimed === 'string') return claimed
     const { user, isNew } = claimed
-    if (isNew) {
-      events.emit({ kind: 'user-created', user: user.name, by: 'login' })
-      await authenticator.addUser?.(user.name)
-    }
+    if (isNew) await this.#introduce(user)
     await records.recordLogin(user, identity)
     return (await users.findById(user.id)) ?? user
+  }
+
+  /** Whom the authenticator does not take is no user: the next login must ask it again. */
+  async #introduce(user: User): Promise<void> {
+    const { users, changes, events, authenticator } = this.#deps
+    try {
+      await authenticator.addUser?.(user.name)
+    } catch (error) {
+      await users.delete(user.id)
+      changes.touchAll()
+      throw error
+    }
+    events.emit({ kind: 'user-created', user: user.name, by: 'login' })
   }
 
   async #openSession(user: User, providerSession?: string): Promise<LoggedIn> {

@@ -107,19 +107,36 @@ class CachedRefresher implements Refresher {
 
   async #judge(user: User, given: Identity, fresh: Identity | null): Promise<boolean> {
     if (!fresh) return this.#expire(user)
-    const { admission, authenticator, records, options } = this.#deps
+    const { admission, records } = this.#deps
     const refusal = this.#otherPerson(user, given, fresh) ?? admission.invalid(user.name)
     if (refusal !== null) return this.#end(user, refusal)
-    const { allowedBy: _before, ...unjudged } = given
-    // Who says nothing new is asked by name, if that can be done, and else believed as at the login.
-    const word = fresh === given && authenticator.allowedBy ? unjudged : fresh
+    const word = fresh === given ? await this.#oldWord(given) : fresh
     const { allowed, rule } = await admission.decide(user.name, word)
     if (!allowed) return this.#end(user, rule)
     const admin = await admission.adminOf(user.name, word)
-    if (fresh !== given || (admin !== undefined && admin !== user.admin) || options.manageGroups)
-      await records.recordRefresh(user, { ...fresh, ...(admin === undefined ? {} : { admin }) })
+    const decided = { ...fresh, ...(admin === undefined ? {} : { admin }) }
+    if (fresh !== given || (admin !== undefined && admin !== user.admin)) {
+      const hooked = await this.#hooked(user, decided)
+      if (!hooked) return this.#end(user, 'refused by authenticator.postAuthHook')
+      await records.recordRefresh(user, fresh === given ? sameBut(given, hooked) : hooked)
+    }
     this.#remember(user, true)
     return true
+  }
+
+  /** Who says nothing new is asked by name, if that can be done, and else believed as at the login. */
+  async #oldWord(given: Identity): Promise<Identity> {
+    const rule = await this.#deps.authenticator.allowedBy?.(given.userName)
+    const { allowedBy: _before, ...unjudged } = given
+    return rule === undefined
+      ? given
+      : { ...unjudged, ...(rule === null ? {} : { allowedBy: rule }) }
+  }
+
+  /** As at a login: what the hook takes away must not come back. */
+  async #hooked(user: User, identity: Identity): Promise<Identity | null> {
+    const { postAuthHook } = this.#deps.options
+    return postAuthHook ? postAuthHook({ ...identity, userName: user.name }) : identity
   }
 
   /** Why this is not who came in; null when it is. */
@@ -157,4 +174,9 @@ class CachedRefresher implements Refresher {
   #remember({ id }: User, mayGoOn: boolean, ms = this.#deps.options.authRefreshAge * 1000): void {
     this.#answers.set(id, { mayGoOn, until: performance.now() + ms })
   }
+}
+
+/** Only the mark of an admin is news: groups and roles were not looked at. */
+function sameBut(given: Identity, { admin }: Identity): Identity {
+  return admin === undefined ? given : { ...given, admin }
 }

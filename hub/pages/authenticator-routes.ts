@@ -19,6 +19,13 @@ export interface AuthenticatorRoutesDeps {
   readonly authenticator: Authenticator
   /** Opens the session in this browser; answers where to go. */
   readonly open: (loggedIn: LoggedIn, req: Request, res: Response, next?: string) => Promise<string>
+  /** The same for a GET, which stops where it would go round in circles. */
+  readonly openByItself: (
+    loggedIn: LoggedIn,
+    req: Request,
+    res: Response,
+    next?: string,
+  ) => Promise<void>
   /** Shows the login page with the text of a refused login. */
   readonly refuse: (req: Request, res: Response) => Promise<void>
 }
@@ -85,6 +92,7 @@ async function finishLogin(
 ): Promise<void> {
   const loggedIn = await deps.login.attempt(loginRequest(req, res), verdict)
   if (headers) res.set(headers)
+  if (loggedIn && req.method === 'GET') return deps.openByItself(loggedIn, req, res, next ?? '')
   if (loggedIn) return res.redirect(await deps.open(loggedIn, req, res, next ?? ''))
   if (refusal) return showPage(deps, req, res, refusal)
   await deps.refuse(req, res)

@@ -16,6 +16,7 @@ import { contextOf, type LoginCookies } from '../request.ts'
 import { allowFormsTo } from '../response-headers.ts'
 import { strictRouter } from '../router.ts'
 import { fields, loginRequest, serveAuthenticator } from './authenticator-routes.ts'
+import { showLoop } from './login-loop.ts'
 import type { Pages } from './page.ts'
 import { serveStrategies } from './provider-login.ts'
 
@@ -63,6 +64,8 @@ export function loginPages(deps: LoginPagesDeps): Router {
     return destination(deps, req, user, next)
   }
 
+  const openByItself = openingByItself(deps, open)
+
   router.get('/login', async (req, res) => {
     const caller = await contextOf(req).cookieCaller()
     const user = userOf(caller)
@@ -71,7 +74,7 @@ export function loginPages(deps: LoginPagesDeps): Router {
     const elsewhere = automaticUrl(deps, req)
     if (elsewhere !== null) return res.redirect(elsewhere)
     const loggedIn = await login.attempt(loginRequest(req, res))
-    if (loggedIn) return res.redirect(await open(loggedIn, req, res))
+    if (loggedIn) return openByItself(loggedIn, req, res)
     throw new HubError(
       'login_failed',
       'You could not be logged in. Ask the administrator for access',
@@ -103,10 +106,28 @@ export function loginPages(deps: LoginPagesDeps): Router {
   serveAuthenticator(router, {
     ...deps,
     open,
+    openByItself,
     refuse: (req, res) => showForm(deps, req, res, failureText(deps)),
   })
   serveStrategies(router, { ...deps, open })
   return router
+}
+
+type Open = (loggedIn: LoggedIn, req: Request, res: Response, next?: string) => Promise<string>
+
+/** Opens a login that no form was sent for, unless it comes again and again without a cookie. */
+function openingByItself({ pages, login, attempts }: LoginPagesDeps, open: Open) {
+  return async (loggedIn: LoggedIn, req: Request, res: Response, next?: string): Promise<void> => {
+    const { user, session } = loggedIn
+    const { peer } = contextOf(req)
+    const browser = `${peer} ${user.name}`
+    if (attempts.isLooping(browser) && !(await contextOf(req).cookieCaller())) {
+      await login.end(user, session, peer)
+      return showLoop(pages, req, res)
+    }
+    attempts.recordSuccess(browser)
+    res.redirect(await open(loggedIn, req, res, next))
+  }
 }
 
 function serveLogout(router: Router, deps: LoginPagesDeps): void {

@@ -6,6 +6,7 @@ import { attemptLifetime, type LoginAttempts } from '../domain/login-attempts.ts
 import { safeNext } from '../domain/next-url.ts'
 import { contextOf, setCookie } from '../request.ts'
 import { loginRequest } from './authenticator-routes.ts'
+import { showLoop } from './login-loop.ts'
 import type { Pages } from './page.ts'
 import { runStrategy } from './run-strategy.ts'
 
@@ -47,7 +48,7 @@ async function leave(way: Way, req: Request, res: Response): Promise<void> {
   const { pages, attempts, prefix, strategy } = way
   const browser = browsersOf(req)[0] ?? attempts.newBrowser()
   if (attempts.isLooping(browser) && !(await contextOf(req).cookieCaller()))
-    return showLoop(way, req, res)
+    return showLoop(pages, req, res)
   const site = { baseUrl: pages.urls.baseUrl, host: contextOf(req).host }
   const next = safeNext(req.query['next'], site)
   const session: Record<string, unknown> = {}
@@ -128,19 +129,4 @@ function rememberBrowser(
     sameSite: crossSitePost ? 'None' : 'Lax',
     maxAge: attemptLifetime / 1000,
   })
-}
-
-/** Every login succeeds and none is there afterwards: going on would go round for ever. */
-async function showLoop({ pages }: Way, req: Request, res: Response): Promise<void> {
-  const context = contextOf(req)
-  const { protocol, host } = context
-  const isSent = ['jupyterhub-hub-login', '__Host-jupyterhub-hub-login'].some(
-    (name) => context.cookies(name).length > 0,
-  )
-  const message = isSent
-    ? 'You have logged in several times within a minute, and the login cookie that this browser sends is not accepted. Another hub on the same host may have set it, or the hub has changed its cookie secret.'
-    : `You have logged in several times within a minute, and this browser does not send the login cookie back. It may block cookies, or refuse one that is for ${protocol}://${host} only.`
-  const hint = `Delete the cookies of ${host} and log in again. If it goes on, an administrator should compare hub.publicUrl with the address you use, and look at whether another hub runs on this host.`
-  const data = { status: 400, statusText: 'The login goes round in circles', message, hint }
-  await pages.show(req, res, 'error', data, 400)
 }

@@ -206,8 +206,11 @@ export interface Authenticator {
   readonly routes?: readonly AuthenticatorRoute[]
   /** Asks the provider again: the current identity, or null when the user must log in again. */
   refresh?(identity: Identity): Promise<Identity | null>
-  /** Which own allow rule would let this user in, or null: for `portico explain login`. */
-  allowedBy?(userName: string): Promise<string | null>
+  /**
+   * Which own allow rule would let this user in, or null; undefined when only a login can tell. For
+   * `portico explain login`, and for refreshes that bring nothing new.
+   */
+  allowedBy?(userName: string): Promise<string | null | undefined>
   /** Where logout continues, for example at the provider; `authState` is what was stored at login. */
   readonly logoutUrl?:
     string | ((authState: Json | undefined) => string | undefined | Promise<string | undefined>)

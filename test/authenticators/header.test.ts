@@ -74,12 +74,15 @@ describe('header', () => {
 
   it('takes groups from their header, and none is a list too', async (t) => {
     const given = { ...options, groupsHeader: 'X-Groups' }
-    const found = async (groups: string) => {
+    const found = async (groups: string | undefined) => {
       const identity = await login(t, { 'x-groups': groups }, given)
-      return typeof identity === 'string' ? null : identity.groups
+      return typeof identity === 'string' ? identity : identity.groups
     }
     assert.deepEqual(await found('lab, physics,'), ['lab', 'physics'])
     assert.deepEqual(await found(''), [])
+    // Front ends leave out a header that would be empty: old groups must not stay for that.
+    assert.deepEqual(await found(undefined), [])
+    assert.match(JSON.stringify(await found('lab, zo\u00e9')), /x-groups is not UTF-8/)
   })
 
   it('starts only with front ends and a secret, and says what they must do', async (t) => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { Verdict } from 'portico/authenticator'
+import { Attribute, Change } from 'ldapts'
+import type { Identity, Verdict } from 'portico/authenticator'
 import { HubError } from 'portico/errors'
 import { ldap } from '../../authenticators/ldap.ts'
 import { authenticatorContract, loginRequest } from '../contracts/authenticator.ts'
@@ -9,6 +10,7 @@ import { temporaryFolder } from '../support/folder.ts'
 import { lightContext } from '../support/light-context.ts'
 import {
   base,
+  changing,
   groupDn,
   groups,
   people,
@@ -41,7 +43,8 @@ async function directory(slapd: Slapd, options: Options, manageGroups = false) {
     signal = AbortSignal.timeout(60_000),
   ): Promise<Verdict> =>
     authenticator.authenticate(loginRequest({ form: { username, password }, signal }))
-  return { logIn, lines }
+  const refresh = async (identity: Identity) => authenticator.refresh?.(identity)
+  return { logIn, refresh, lines }
 }
 
 const nameOf = (verdict: Verdict): string | null =>
@@ -123,6 +126,15 @@ describe('ldap', { skip: slapdMissing }, () => {
     const { logIn } = await directory(slapd, { ...search, userSearchBase: base })
     assert.equal(nameOf(await logIn('ada')), 'ada')
     assert.equal(nameOf(await logIn('twin')), null)
+    // Whose password it is counts, not who was found first.
+    const other = await directory(slapd, {
+      ...search,
+      bindDnTemplate: `uid={username},ou=others,${base}`,
+      userInfoAttributes: { name: 'cn' },
+    })
+    const verdict = await other.logIn('twin')
+    assert.ok(verdict.kind === 'identified')
+    assert.deepEqual(verdict.identity.userInfo, { name: 'Twin two' })
   })
 
   it('calls people as another attribute says, and keeps to a search filter', async (t) => {
@@ -175,6 +187,39 @@ describe('ldap', { skip: slapdMissing }, () => {
     assert.equal(grace.admin, false)
     assert.deepEqual(grace.groups?.toSorted(), ['odd, group', 'posix'])
     assert.equal((await identity('mixed.case')).allowedBy, undefined)
+  })
+
+  it('looks again without a password, where somebody may search', async (t) => {
+    const slapd = await startSlapd(t)
+    const options = { allowedGroups: [groupDn('staff')], adminGroups: [groupDn('admins')] }
+    for (const one of [search, { ...search, ...template }]) {
+      const { logIn, refresh } = await directory(slapd, { ...one, ...options })
+      const verdict = await logIn('ada')
+      assert.ok(verdict.kind === 'identified')
+      assert.deepEqual(await refresh(verdict.identity), verdict.identity)
+    }
+    const untold = await directory(slapd, { ...template, ...options })
+    const ada = { userName: 'ada', allowedBy: 'the last login' }
+    assert.equal(await untold.refresh(ada), ada)
+    const { refresh, logIn } = await directory(slapd, { ...search, ...options })
+    assert.deepEqual(await refresh(ada), {
+      userName: 'ada',
+      allowedBy: `authenticator.allowedGroups (${groupDn('staff')})`,
+      admin: true,
+    })
+    const verdict = await logIn('ada')
+    assert.ok(verdict.kind === 'identified')
+    const member = new Attribute({ type: 'member', values: [`uid=ada,${people}`] })
+    await changing(slapd, (client) =>
+      client.modify(groupDn('staff'), new Change({ operation: 'delete', modification: member })),
+    )
+    const fresh = await refresh(verdict.identity)
+    assert.equal(fresh?.allowedBy, undefined)
+    assert.deepEqual(fresh?.authState, { ldap_groups: [], user_attributes: {} })
+    await changing(slapd, (client) => client.del(`uid=ada,${people}`))
+    assert.equal(await refresh(verdict.identity), null)
+    await slapd.kill()
+    await assert.rejects(refresh(verdict.identity))
   })
 
   it('tells nobody a password who cannot prove to be the server', async (t) => {

@@ -5,6 +5,7 @@ import {
   type AuthenticatorPage,
   defineAuthenticator,
   type Identity,
+  type LoginRequest,
   type RouteLogin,
   type RouteVisit,
 } from 'portico/authenticator'
@@ -47,6 +48,7 @@ const full = defineAuthenticator({
     refresh: (identity) =>
       Promise.resolve(identity.userName === 'ada' ? { ...identity, groups: ['fresh'] } : null),
     logoutUrl: () => 'https://provider.test/logout',
+    logOut: (state) => Promise.resolve(void revoked.push(state)),
     strategy: {
       authenticate(this: { success(identity: Identity): void }) {
         this.success({ userName: 'ada', issuer: 'https://provider.test', subject: '7' })
@@ -54,6 +56,9 @@ const full = defineAuthenticator({
     },
   }),
 })
+
+/** What `full` was told of logouts. */
+const revoked: unknown[] = []
 
 authenticatorContract('multi', () => ({ driver: multi, options: { providers: [staff, guests] } }))
 
@@ -138,6 +143,37 @@ describe('several authenticators', () => {
     const state = { access_token: 'x', portico_provider: 'sso' }
     assert.equal(await logoutUrl.call(authenticator, state), 'https://provider.test/logout')
     assert.equal(await logoutUrl.call(authenticator, { access_token: 'x' }), undefined)
+    await authenticator.logOut?.(state)
+    await authenticator.logOut?.({ access_token: 'y' })
+    assert.deepEqual(revoked, [state])
+  })
+
+  it('keep somebody of whom only a login can tell, and the rule that let them in', async (t) => {
+    const { authenticator } = await subject(t, [{ driver: full, name: 'sso' }])
+    const known = { userName: 'sso:ada', allowedBy: 'sso: authenticator.allowedGroups (admins)' }
+    assert.equal((await authenticator.refresh?.(known))?.allowedBy, known.allowedBy)
+    const silent = {
+      ...full,
+      create: async (...given: Parameters<typeof full.create>) => {
+        const made = await full.create(...given)
+        return { authenticate: (request: LoginRequest) => made.authenticate(request) }
+      },
+    }
+    const providers = [{ driver: silent, name: 'silent' }]
+    const options = { providers, refreshPreSpawn: true, usernameMap: { 'silent:zoe': 'zoe' } }
+    await using test = await startTestHub({
+      config: { authenticator: { driver: 'multi', ...options } },
+    })
+    for (const [username, name] of [
+      ['ada', 'silent:ada'],
+      ['zoe', 'zoe'],
+    ] as const) {
+      const browser = new Browser(test.origin)
+      await browser.get('/hub/silent/login')
+      assert.equal((await browser.post('/hub/silent/login', { username })).status, 302)
+      const started = await browser.api('POST', `/hub/api/users/${name}/server`)
+      assert.equal(started.status, 201, started.text)
+    }
   })
 
   it('have their pages below their names, for their own people', async (t) => {
@@ -156,7 +192,7 @@ describe('several authenticators', () => {
     assert.equal(action, '/local/signups')
     await call('POST /local/signups', hidden, 'guests:boss')
     assert.equal(await authenticator.allowedBy?.('local:zoe'), 'local: authenticator.allowApproved')
-    assert.equal(await authenticator.allowedBy?.('guests:zoe'), null)
+    assert.equal(await authenticator.allowedBy?.('guests:zoe'), undefined)
     const { verdict } = await call('POST /local/login', { username: 'zoe', password })
     assert.equal(verdict.kind, 'identified')
     const next = { current: password, password: 'staple battery', repeated: 'staple battery' }

@@ -165,20 +165,28 @@ int pam_sm_setcred(void *h, int flags, int count, const char **given) { return 0
       )
     })
 
-    it('refuses an account that is spelled otherwise, unless it is to take that spelling', async (t) => {
+    it('refuses an account that is spelled otherwise, also when names are those of the machine', async (t) => {
       const upper = fixture.account('Upper', password)
       const form = { username: upper, password }
+      const canonical = { pamNormalizeUsername: true }
       await refusal(t, form)
-      const found = await identity(t, form, { pamNormalizeUsername: true })
-      assert.equal(found.userName, upper)
-      assert.match(
-        await refusal(
-          t,
-          { username: 'nobody-of-that-name', password },
-          { pamNormalizeUsername: true },
-        ),
-        /no account/,
-      )
+      // To the hub it would be the other one: there is none, and then there is.
+      assert.match(await refusal(t, form, canonical), /the hub would take "ptpam\d+Upper" for/)
+      const lower = fixture.account('upper', 'Another-Horse-8')
+      assert.match(await refusal(t, form, canonical), /the hub would take/)
+      const owner = { username: lower, password: 'Another-Horse-8' }
+      assert.equal((await identity(t, owner, canonical)).userName, lower)
+      const unknown = { username: 'nobody-of-that-name', password }
+      assert.match(await refusal(t, unknown, canonical), /no account/)
+    })
+
+    it('takes the name that an account has first, when it has several', async (t) => {
+      const uid = execFileSync('id', ['-u', ada], { encoding: 'utf8' }).trim()
+      const alias = fixture.account('alias', null)
+      run('usermod', ['-o', '-u', uid, alias])
+      const form = { username: alias, password }
+      assert.equal((await identity(t, form, { pamNormalizeUsername: true })).userName, ada)
+      await refusal(t, form)
     })
   })
 

@@ -83,6 +83,55 @@ describe('a refused login', { timeout: 120_000 }, () => {
   })
 })
 
+describe('behind a front end', { timeout: 120_000 }, () => {
+  it('addresses are those that the front ends have seen, and none that a stranger makes up', async () => {
+    const config = {
+      proxy: { trustedProxies: ['loopback', '198.51.100.0/24'] },
+      authenticator: { driver: directoryDriver(people) },
+    }
+    await using test = await startTestHub({ config })
+    const chains = {
+      '192.0.2.9, 198.51.100.7': '192.0.2.9',
+      '203.0.113.5, 192.0.2.10': '192.0.2.10',
+      'unknown, 198.51.100.7': '198.51.100.7',
+    }
+    for (const [chain, peer] of Object.entries(chains)) {
+      await attempt(test, 'nobody', 'x', chain)
+      assert.match(
+        test.logLines.findLast((line) => line.includes('nobody')) ?? '',
+        new RegExp(`"${peer}"`),
+      )
+    }
+  })
+})
+
+describe('admins of the config', { timeout: 120_000 }, () => {
+  it('stay admins, whatever the authenticator says of them', async () => {
+    const loadRoles = [{ name: 'admin', users: ['chief'] }]
+    await using test = await startHub({}, { adminUsers: ['boss'], loadRoles })
+    for (const name of ['boss', 'chief', 'ada']) {
+      people.set(name, { ...letIn, admin: false })
+      assert.equal((await attempt(test, name)).page.status, 302)
+      assert.equal((await test.operator.user(name)).admin, name !== 'ada', name)
+    }
+  })
+
+  it('are nobody else, also under a name that is mapped to theirs', async () => {
+    const [userPassword, adminPassword] = ['for everybody', 'for those few who look after this hub']
+    const base = { adminUsers: ['ada'], usernameMap: { jane: 'ada' }, allowAll: true }
+    const shared = { driver: 'shared-password', userPassword, adminPassword, ...base }
+    await using test = await startHub(shared)
+    assert.equal((await attempt(test, 'jane', userPassword)).page.status, 403)
+    assert.equal((await attempt(test, 'jane', adminPassword)).page.status, 302)
+    await using native = await startHub({ driver: 'native', openSignup: true, ...base })
+    const password = 'a rather long password'
+    const stranger = new Browser(native.origin)
+    await stranger.get('/hub/signup')
+    await stranger.post('/hub/signup', { username: 'jane', password, repeated: password })
+    assert.equal((await attempt(native, 'jane', password)).page.status, 403)
+  })
+})
+
 describe('a session', { timeout: 120_000 }, () => {
   it('gets other secrets when its user becomes an admin, and when they are none any more', async () => {
     await using test = await startHub()
@@ -150,6 +199,16 @@ describe('the login page', { timeout: 120_000 }, () => {
     const left = await ada.get('/hub/logout')
     assert.equal(left.status, 200)
     assert.match(left.text, /You are logged out/)
+    // Whose cookies do not come back would go round in circles.
+    const lost = { 'X-Who': 'bob', Cookie: '' }
+    const rounds: number[] = []
+    for (let round = 0; round < 7; round += 1)
+      rounds.push((await new Browser(test.origin).get('/hub/login', lost)).status)
+    assert.deepEqual(rounds, [302, 302, 302, 302, 302, 400, 400])
+    const page = await ada.get('/hub/login', lost)
+    assert.match(page.text, /does not send the login cookie back/)
+    assert.equal(page.headers.get('set-cookie')?.includes('jupyterhub-hub-login=') ?? false, false)
+    assert.equal((await ada.get('/hub/login', { 'X-Who': 'ada' })).status, 302)
   })
 })
 

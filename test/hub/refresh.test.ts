@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
-import type { Authenticator } from 'portico/authenticator'
+import type { Authenticator, Identity } from 'portico/authenticator'
 import type { ConfigInput } from '../../hub/config.ts'
 import { apiCaller } from '../support/api-caller.ts'
 import { Browser } from '../support/browser.ts'
@@ -36,12 +36,27 @@ const statusOf = async (browser: Browser) => (await browser.api('GET', '/hub/api
 const groupsOf = async (test: TestHub, name: string) =>
   (await test.operator.user(name)).groups ?? []
 
+/** A hook that makes nobody an admin, knows no group `wheel`, and refuses the group `refused`. */
+const withoutWheel = (identity: Identity): Identity | null =>
+  identity.groups?.includes('refused')
+    ? null
+    : {
+        ...identity,
+        admin: false,
+        groups: (identity.groups ?? []).filter((name) => name !== 'wheel'),
+      }
+
 beforeEach(() => people.clear())
 
 describe('a refresh', { timeout: 240_000 }, () => {
   let test: TestHub
   before(async () => {
-    test = await startHub({ authRefreshAge: 0.05, manageGroups: true, manageRoles: true })
+    test = await startHub({
+      authRefreshAge: 0.05,
+      manageGroups: true,
+      manageRoles: true,
+      postAuthHook: (identity) => (identity.userName === 'gus' ? withoutWheel(identity) : identity),
+    })
   })
   after(() => test[Symbol.asyncDispose]())
 
@@ -86,6 +101,21 @@ describe('a refresh', { timeout: 240_000 }, () => {
     people.set('cleo', letIn)
     await logIn(test, 'cleo')
     assert.equal((await token('GET', 'user')).status, 200)
+  })
+
+  it('asks the hook of logins too: what it takes away does not come back', async () => {
+    people.set('gus', { ...letIn, admin: true, groups: ['chess', 'wheel'] })
+    const gus = await logIn(test, 'gus')
+    people.set('gus', { ...letIn, admin: true, groups: ['go', 'wheel'] })
+    await until('the groups follow', async () => {
+      assert.equal(await statusOf(gus), 200)
+      return (await groupsOf(test, 'gus')).includes('go')
+    })
+    assert.deepEqual(await groupsOf(test, 'gus'), ['go'])
+    assert.equal((await test.operator.user('gus')).admin, false)
+    people.set('gus', { ...letIn, groups: ['refused'] })
+    await until('the login ends', async () => (await statusOf(gus)) === 403)
+    assert.ok(test.logLines.some((line) => line.includes('authenticator.postAuthHook')))
   })
 
   it('keeps everybody while the authenticator does not answer', async () => {

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
+import { Client } from 'ldapts'
 import { testAuthority } from './certificates.ts'
 import { temporaryFolder } from './folder.ts'
 import { freePorts } from './start-hub.ts'
@@ -18,6 +19,20 @@ export const base = 'dc=example,dc=org'
 export const people = `ou=people,${base}`
 export const groups = `ou=groups,${base}`
 export const searcher = { dn: `cn=hub,${base}`, password: 'searching-is-allowed' }
+
+/** Does something as the searcher, who may change everything but passwords. */
+export async function changing(
+  slapd: Slapd,
+  change: (client: Client) => Promise<void>,
+): Promise<void> {
+  const client = new Client({ url: `ldap://${slapd.address}` })
+  try {
+    await client.bind(searcher.dn, searcher.password)
+    await change(client)
+  } finally {
+    await client.unbind()
+  }
+}
 
 /** Everybody's password, but for the names in `passwords`. */
 export const secret = 'correct horse battery staple'
@@ -116,7 +131,7 @@ function configText(
     `suffix "${base}"`,
     `directory ${join(folder, 'data')}`,
     'access to attrs=userPassword by anonymous auth by * none',
-    'access to * by * read',
+    `access to * by dn.exact="${searcher.dn}" write by * read`,
     '',
   ].join('\n')
 }

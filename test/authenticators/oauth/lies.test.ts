@@ -355,6 +355,8 @@ describe('oidc', () => {
     assert.deepEqual(at.ended, [
       { issuer: provider.issuer, subject: 'subject-1', providerSession: 'session-1' },
     ])
+    const again = await provider.sign(good)
+    assert.equal(await send(again), 400, 'a logout is good once')
     const { privateKey } = await generateKeyPair('RS256')
     const bad = [
       '',
@@ -374,6 +376,7 @@ describe('oidc', () => {
     ]
     for (const token of bad) assert.equal(await send(token), 400, token.slice(0, 40))
     assert.equal(at.ended.length, 1)
+    assert.equal(await send(await provider.sign({ ...good, jti: 'two' })), 200)
   })
 
   it('starts while its provider is down, and says so at a login', async () => {

@@ -109,6 +109,25 @@ describe('globus', () => {
     }
   })
 
+  it('takes an address for a name only when it is checked and of the same institution', async (t) => {
+    const provider = await startFakeProvider(t)
+    const options = { issuer: provider.issuer, usernameFromEmail: true }
+    const one = { ...options, identityProvider: 'x.edu' }
+    const at = { preferred_username: 'ada@x.edu', email: 'boss@x.edu' }
+    provider.claims = at
+    for (const given of [options, one]) assert.equal(await logIn('globus', given), 'denied')
+    const trusting = { ...one, allowUnverifiedEmail: true }
+    assert.equal(who(await logIn('globus', trusting)), 'boss = subject-1')
+    provider.claims = { ...at, email_verified: true }
+    assert.equal(who(await logIn('globus', options)), 'boss@x.edu = subject-1')
+    assert.equal(who(await logIn('globus', one)), 'boss = subject-1')
+    // Anybody can have any address; the institution is what their account is of.
+    provider.claims = { ...at, email_verified: true, preferred_username: 'eve@globusid.org' }
+    assert.equal(await logIn('globus', trusting), 'denied')
+    provider.claims = { ...at, email_verified: true, email: 'boss@y.edu' }
+    assert.equal(await logIn('globus', one), 'denied')
+  })
+
   it('lets in active members of groups', async (t) => {
     const provider = await startFakeProvider(t)
     const id = '6c91e6eb-085c-11e6-a7a6-22000bf2d559'

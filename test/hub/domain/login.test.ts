@@ -215,6 +215,18 @@ describe('the login pipeline', () => {
     const demoting = pipeline({ allowAll: true }, { admin: false })
     await demoting.attempt('chief')
     assert.equal((await demoting.users.findByName('chief'))?.admin, false)
+    const isAdmin = async (roles: Identity['roles'], more: object = {}) => {
+      const { attempt, users } = pipeline(
+        { allowAll: true, manageRoles: true, ...more },
+        roles ? { roles } : {},
+      )
+      await attempt('deputy')
+      return (await users.findByName('deputy'))?.admin
+    }
+    assert.equal(await isAdmin([{ name: 'admin' }]), true)
+    assert.equal(await isAdmin(undefined), true)
+    assert.equal(await isAdmin([{ name: 'reader' }]), false)
+    assert.equal(await isAdmin([], { adminUsers: ['deputy'] }), true)
   })
 
   it('asks the hook last, which may refuse, and a hook that throws refuses', async () => {
@@ -231,6 +243,17 @@ describe('the login pipeline', () => {
     assert.equal(await attempt('stranger'), null)
     assert.equal(await attempt('thrown'), null)
     assert.deepEqual(seen, ['hooked', 'thrown'])
+  })
+
+  it('leaves no user behind whom the authenticator does not take', async () => {
+    let isOpen = false
+    const addUser = () => (isOpen ? Promise.resolve() : Promise.reject(new Error('no account')))
+    const { attempt, lines, users } = pipeline({ allowAll: true }, {}, { addUser })
+    for (const _ of [1, 2]) assert.equal(await attempt('homeless'), null)
+    assert.match(lines.join(), /no account/)
+    assert.equal(await users.findByName('homeless'), null)
+    isOpen = true
+    assert.equal((await attempt('homeless'))?.user.name, 'homeless')
   })
 
   it('takes a failing or stubborn authenticator for a refusal', async () => {
