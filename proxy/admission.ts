@@ -59,6 +59,8 @@ function hasTwo(rawHeaders: readonly string[], wanted: string): boolean {
 
 const none: Framing = { kind: 'none' }
 const chunked: Framing = { kind: 'chunked' }
+/** Without zeros before it, and small enough for every reader to know it exactly. */
+const wholeNumber = /^0*(\d{1,15})$/
 
 /** A length of 0 is no body. node:http has checked already that there are not both or two of them, and that a length is a number. */
 function framingOf(headers: IncomingHttpHeaders, version: string): Framing | null {
@@ -68,8 +70,10 @@ function framingOf(headers: IncomingHttpHeaders, version: string): Framing | nul
     const isPlain = codings.toLowerCase() === 'chunked' && version === '1.1' && length === undefined
     return isPlain ? chunked : null
   }
-  if (length === undefined || length === '0') return none
-  return /^\d+$/.test(length) ? { kind: 'length', length } : null
+  if (length === undefined) return none
+  const [, digits] = wholeNumber.exec(length) ?? []
+  if (digits === undefined) return null
+  return digits === '0' ? none : { kind: 'length', length: digits }
 }
 
 function refused(status: number, reason: string): Refused {

@@ -75,7 +75,10 @@ export const flags = {
     value: 'MS',
     help: 'give up targets that are silent for so long (default: never; 15000 to connect, 120000 to answer a WebSocket handshake)',
   },
-  'storage-backend': { value: 'MODULE', help: 'refused: use --persist-routes' },
+  'storage-backend': {
+    value: 'MODULE',
+    help: 'CommonJS module with a class that holds the routes, as an absolute path or a name that is looked up from the working folder',
+  },
   'keep-alive-timeout': {
     value: 'MS',
     help: 'keep idle client connections for so long (default: 5000)',

@@ -28,6 +28,9 @@ export function readFlags(argv: readonly string[], env: Environment): Invocation
   if (settings.waitForRoutes && settings.authToken === null) {
     throw new BadFlag('--wait-for-routes needs a token in CONFIGPROXY_AUTH_TOKEN')
   }
+  if (settings.storageBackend !== null && settings.workers > 1) {
+    throw new BadFlag('--storage-backend and more than one of --workers exclude each other')
+  }
   return { kind: 'run', settings, warnings: warningsFor(flags) }
 }
 
@@ -50,16 +53,12 @@ function refuseContradictions(flags: FlagValues): void {
     ['metrics-socket', 'metrics-ip'],
     ['metrics-socket', 'metrics-port'],
     ['error-target', 'error-path'],
+    ['storage-backend', 'persist-routes'],
   ]
   for (const [one, other] of exclusive) {
     if (flags.has(one) && flags.has(other)) {
       throw new BadFlag(`--${one} and --${other} exclude each other`)
     }
-  }
-  if (flags.has('storage-backend')) {
-    throw new BadFlag(
-      '--storage-backend is not supported: routes are kept in memory, and with --persist-routes FILE over a restart',
-    )
   }
 }
 
@@ -108,6 +107,7 @@ function settingsFrom(flags: FlagValues, env: Environment): ProxySettings {
       routeConcurrency: flags.number('route-concurrency', 0),
     },
     persistRoutes: flags.text('persist-routes'),
+    storageBackend: flags.text('storage-backend') || null,
     waitForRoutes: flags.isOn('wait-for-routes'),
     workers: flags.workers(),
     pidFile: flags.text('pid-file'),

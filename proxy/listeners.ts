@@ -65,7 +65,13 @@ export function urlOf(address: Address, isSecure: boolean): string {
   return `http${isSecure ? 's' : ''}://${host}`
 }
 
+/** What the kernel has room for; Node would cut off the rest. */
+const maxSocketPath = 107
+
 function tryListen(server: Server, bind: Bind): Promise<Address> {
+  if ('socketPath' in bind && Buffer.byteLength(bind.socketPath) > maxSocketPath) {
+    return Promise.reject(new Error(`a path may have ${maxSocketPath} bytes`))
+  }
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     const where =
@@ -99,9 +105,12 @@ function isAbandoned(path: string): Promise<boolean> {
 
 function cannotListen(error: NodeJS.ErrnoException, bind: Bind): CannotListen {
   const at = describeBind(bind)
+  const isSocket = 'socketPath' in bind
   const why: Readonly<Record<string, string>> = {
     EADDRINUSE: `${at} is in use by another program`,
-    EACCES: `${at} may not be used by this account`,
+    EACCES: isSocket
+      ? `${at} cannot be made: its folder is not there, or not open to this account`
+      : `${at} may not be used by this account`,
     EADDRNOTAVAIL: `this machine has no address for ${at}`,
     ENOTFOUND: `this machine has no address for ${at}`,
   }

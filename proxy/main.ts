@@ -13,10 +13,11 @@ import { type Log, lineLog } from './log.ts'
 import { BadRouteFile } from './route-file.ts'
 import { type RunningProxy, startProxy } from './server.ts'
 import type { ProxySettings } from './settings.ts'
+import { BadBackend } from './storage-backend.ts'
 import { runWorker, startWorkers } from './workers.ts'
 
 /** What can be mended by whoever has started us. */
-const mendable = [BadFlag, BadCertificate, CannotListen, BadRouteFile]
+const mendable = [BadFlag, BadCertificate, BadBackend, CannotListen, BadRouteFile]
 
 await main()
 

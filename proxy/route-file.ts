@@ -119,6 +119,8 @@ export class RouteFile {
     const next = `${this.#path}.new`
     const handle = await open(next, 'w', 0o600)
     await handle.writeFile(table.map(([path, data]) => line(path, data, activity(path))).join(''))
+    // Else a machine that loses its power may keep the name without the content.
+    await handle.datasync()
     await rename(next, this.#path)
     await this.#handle?.close()
     this.#handle = handle

@@ -25,7 +25,7 @@ interface Activity {
 }
 
 /** Far more than any hub uses; keeps the cost of a change to the table small. */
-const maxDepth = 100
+export const maxDepth = 100
 
 /** One entry of the table: where its requests go, and when it was last of use. */
 export class Route {

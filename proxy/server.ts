@@ -20,6 +20,7 @@ import { type HeaderRules, forwardedHeaders } from './request-passes.ts'
 import { openRouteFile } from './route-file.ts'
 import { Routes } from './routes.ts'
 import type { ProxySettings } from './settings.ts'
+import { openBackend } from './storage-backend.ts'
 import type { TargetFailure, TargetRequest } from './target-client.ts'
 import { targetPath } from './target-path.ts'
 import { type Ending, Traffic } from './traffic.ts'
@@ -59,13 +60,18 @@ export async function startProxy(
   const front = new Front({ settings, metrics, accessLog, log })
   const { routes, certificates } = front
   const file = await openRouteFile(settings, routes, log)
+  const backend = await openBackend(settings, routes, log)
+  backend?.holdBack(front.server)
   const control = new Control({
     settings,
     routes,
     metrics,
     certificates,
-    published: (change) => file?.append(change),
-    gather: async () => [],
+    published: (change) => (backend ?? file)?.append(change),
+    gather: async () => {
+      await backend?.gather()
+      return []
+    },
     log,
   })
   const publicAddress = await front.listen()

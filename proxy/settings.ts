@@ -52,6 +52,8 @@ export interface ProxySettings {
   readonly limits: Limits
   /** Where the table survives a restart, or null. */
   readonly persistRoutes: string | null
+  /** A module with a class that holds the table, or null. */
+  readonly storageBackend: string | null
   /** Whether to answer 503 until the first route or table has come. */
   readonly waitForRoutes: boolean
   /** How many processes serve the public side; with one it is this one. */

@@ -399,6 +399,26 @@ for (const name of Object.keys(programs) as ProgramName[]) {
       assert.equal((await ask(`http://127.0.0.1:${metricsPort}/`)).status, 404)
     })
 
+    it('leaves its routes to a storage backend', async (t) => {
+      const file = join(temporaryFolder(t), 'backend.cjs')
+      writeFileSync(file, storageBackend)
+      await using target = await httpTarget()
+      const proxy = await startProgram(t, name, { flags: ['--storage-backend', file] })
+      await proxy.route('/user/ada', target.url, { user: 'ada' })
+      const records = async () =>
+        (await (await proxy.api('GET', '/api/routes')).json()) as Record<string, { user?: string }>
+      assert.deepEqual(Object.keys(await records()), ['/user/ada'])
+      assert.equal((await records())['/user/ada']?.user, 'ada')
+      assert.equal((await ask(`${proxy.url}/user/ada/x`)).status, 200)
+      assert.equal((await ask(`${proxy.url}/elsewhere`)).status, 404)
+      // What somebody else has put there is served as well.
+      await proxy.route('/link', target.url)
+      assert.equal((await ask(`${proxy.url}/linked/x`)).status, 200)
+      assert.equal((await proxy.api('DELETE', '/api/routes/user/ada')).status, 204)
+      assert.equal((await ask(`${proxy.url}/user/ada/x`)).status, 404)
+      assert.deepEqual(Object.keys(await records()).toSorted(), ['/link', '/linked'])
+    })
+
     it('ends with one status for what cannot be', () => {
       for (const flags of [
         ['--socket', '/tmp/x', '--port', '1'],
@@ -419,3 +439,26 @@ for (const name of Object.keys(programs) as ProgramName[]) {
 function read(file: string | undefined): Buffer {
   return readFileSync(file ?? '')
 }
+
+/** Holds routes in memory; adding `/link` adds another one, as another proxy would. */
+const storageBackend = `
+module.exports = class {
+  #routes = new Map()
+  async get(path) { return this.#routes.get(path) }
+  async getTarget(path) {
+    const segments = path.split('/')
+    for (let n = segments.length; n > 0; n -= 1) {
+      const prefix = segments.slice(0, n).join('/') || '/'
+      if (this.#routes.has(prefix)) return { prefix, data: this.#routes.get(prefix) }
+    }
+  }
+  async getAll() { return Object.fromEntries(this.#routes) }
+  async add(path, data) {
+    this.#routes.set(path, data)
+    if (path === '/link') this.#routes.set('/linked', { ...data })
+  }
+  async update(path, data) { Object.assign(this.#routes.get(path), data) }
+  async remove(path) { this.#routes.delete(path) }
+  cleanPath(path) { return path }
+}
+`

@@ -198,10 +198,14 @@ it('says in one line what cannot be', (t) => {
     [['--ssl-key', pair.key, '--ssl-cert', other.cert], /TLS of the public side cannot be set up/],
     [['--client-ssl-ca', '/none'], /--client-ssl-ca: ENOENT/],
     [['--ssl-protocol', 'SSLv9', '--ssl-key', pair.key, '--ssl-cert', pair.cert], /TLS of the/],
-    [['--storage-backend', 'x'], /--storage-backend is not supported: [^]*--persist-routes/],
+    [['--storage-backend', 'no-such-module'], /--storage-backend no-such-module: Cannot find/],
+    [['--storage-backend', 'node:os'], /--storage-backend node:os: it exports no class/],
+    [['--storage-backend', 'x', '--persist-routes', 'y'], /--storage-backend and --persist-routes/],
+    [['--storage-backend', 'x', '--workers', '2'], /--storage-backend and more than one/],
     [['--workers', '0'], /--workers must be at least 1/],
     [['--protocol-rewrite', 'a b'], /--protocol-rewrite must be a scheme/],
-    [['--socket', '/nowhere/x'], /cannot listen on \/nowhere\/x|EACCES|may not/],
+    [['--socket', '/nowhere/x'], /\/nowhere\/x cannot be made: its folder is not there/],
+    [['--socket', `/tmp/${'x'.repeat(200)}`], /cannot listen on \/tmp\/x+: [^]* 107 bytes/],
   ]
   for (const [flags, line] of cases) {
     const { status, stderr } = runProgram(name, flags)

@@ -42,6 +42,10 @@ test('prints its help and its version', () => {
   assert.equal(help.status, 0)
   assert.match(help.stdout, /--wait-for-routes/)
   assert.ok(help.stdout.split('\n').every((line) => line.length <= 100))
+  const page = readFileSync('docs/proxy.md', 'utf8')
+  for (const [each] of help.stdout.matchAll(/--[a-z0-9-]+(?= )|CONFIGPROXY_\w+/g)) {
+    assert.match(page, new RegExp(`\\| \`${each}[\` ]`), `${each} is not in docs/proxy.md`)
+  }
   const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
   assert.deepEqual([run('-V').stdout, run('--version').status], [`${version}\n`, 0])
 })

@@ -25,6 +25,7 @@ const refused: Record<string, string> = {
   'two lengths': `POST / HTTP/1.1\r\n${host}Content-Length: 1\r\nContent-Length: 2\r\n\r\nab`,
   'a list of lengths': `POST / HTTP/1.1\r\n${host}Content-Length: 1, 1\r\n\r\na`,
   'a signed length': `POST / HTTP/1.1\r\n${host}Content-Length: +1\r\n\r\na`,
+  'a length that not every reader can hold': `POST / HTTP/1.1\r\n${host}Content-Length: 9007199254740993\r\n\r\na`,
   'two codings': `POST / HTTP/1.1\r\n${host}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
   'an unknown coding': `POST / HTTP/1.1\r\n${host}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`,
   'an odd coding': `POST / HTTP/1.1\r\n${host}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n`,
@@ -101,7 +102,7 @@ for (const method of ['GET', 'DELETE', 'OPTIONS', 'HEAD', 'POST', 'PROPFIND']) {
   })
 }
 
-test('Connection cannot take the framing away', async () => {
+test('Connection cannot take the framing away, and a length has one spelling', async () => {
   await using proxy = await testProxy()
   let seen = ''
   await using target = await rawTarget((socket) => {
@@ -111,7 +112,7 @@ test('Connection cannot take the framing away', async () => {
     })
   })
   await proxy.route('/', target.url)
-  const head = `POST / HTTP/1.1\r\n${host}Connection: content-length, close\r\nContent-Length: 3\r\n\r\nabc`
+  const head = `POST / HTTP/1.1\r\n${host}Connection: content-length, close\r\nContent-Length: 003\r\n\r\nabc`
   assert.match(await exchange(proxy.port, head), /200 OK/)
   assert.match(seen, /content-length: 3\r\n/i)
 })

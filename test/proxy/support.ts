@@ -47,6 +47,7 @@ const defaults: ProxySettings = {
   drainTimeout: 1_500,
   limits: { clientConcurrency: 0, clientRate: 0, routeConcurrency: 0 },
   persistRoutes: null,
+  storageBackend: null,
   workers: 1,
   authToken: token,
   defaultTarget: null,
