@@ -55,6 +55,11 @@ export function loginPages(deps: LoginPagesDeps): Router {
   const { pages, login, cookies } = deps
   const router = strictRouter()
 
+  router.get('/', async (req, res) => {
+    const caller = await pages.loggedIn(req, res)
+    if (caller) res.redirect(destination(deps, req, caller.user))
+  })
+
   /** Sets the cookies of a new login and ends the one before; answers where it leads. */
   async function open(loggedIn: LoggedIn, req: Request, res: Response, next?: string) {
     const { user, session, secret } = loggedIn
