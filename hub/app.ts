@@ -45,7 +45,7 @@ import { acceptSharePage } from './pages/accept-share.ts'
 import { apiDocsPage } from './pages/api-docs.ts'
 import { errorTarget, notFound, pageErrors } from './pages/errors.ts'
 import { homePage } from './pages/home.ts'
-import { loginPages, type LoginPageOptions } from './pages/login.ts'
+import { loginPages, type LoginPageOptions, rootPage } from './pages/login.ts'
 import { metricsPage } from './pages/metrics.ts'
 import { oauthConsentPages } from './pages/oauth-consent.ts'
 import { createPages } from './pages/page.ts'
@@ -157,6 +157,7 @@ function createPageApp(parts: AppParts, deps: PageAppDeps): Express {
     '/hub',
     formBody,
     strictRouters(
+      rootPage({ ...parts, pages }),
       loginPages({ ...parts, pages, cookies: requests.cookies }),
       homePage({ ...parts, pages }),
       tokenPage({ ...parts, pages }),
