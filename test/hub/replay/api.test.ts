@@ -397,7 +397,11 @@ describe("JupyterHub's tests of its API", () => {
     const first = await send('GET /users/second')
     const etag = first.answer.headers.get('etag') ?? ''
     assert.match(etag, /^"[0-9a-f]+"$/)
-    const again = await send('GET /users/second', undefined, { 'If-None-Match': etag })
-    assert.deepEqual([again.status, again.text], [304, ''])
+    for (const held of [etag, `W/${etag}`, `"other", W/${etag}`, '*']) {
+      const again = await send('GET /users/second', undefined, { 'If-None-Match': held })
+      assert.deepEqual([again.status, again.text], [304, ''], held)
+    }
+    const other = await send('GET /users/second', undefined, { 'If-None-Match': '"other", W/"x"' })
+    assert.equal(other.status, 200)
   })
 })
