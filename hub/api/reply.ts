@@ -80,7 +80,8 @@ function sendPrepared(
 /** Whether the client has this already: front ends that compress make tags weak (RFC 9110 section 13.1.2). */
 function isKnown(held: string | undefined, etag: string): boolean {
   if (held === undefined) return false
-  return held === etag || held.trim() === '*' || (held.match(/"[^"]*"/g) ?? []).includes(etag)
+  const tags: readonly string[] = held.match(/"[^"]*"/g) ?? []
+  return held.trim() === '*' || tags.includes(etag)
 }
 
 const jsonType = ['Content-Type', 'application/json'] as const
