@@ -70,6 +70,7 @@ const users: readonly Case[] = [
   at('GET /users?name_filter=AIL.O', 200, undefined, /^\[[^[]*"m@ail.org"/),
   at('GET /users/upper?include_stopped_servers=False', 200, undefined, { servers: {} }),
   at('GET /users/upper?include_stopped_servers', 200, undefined, /"display_name":""/),
+  at('GET /users?state=&name_filter=&sort=id&limit=1', 200, undefined, /^\[\{/),
   at('GET /users?state=running', 400),
   at('GET /users?sort=created', 400),
   at('GET /users?limit=x', 400),
