@@ -45,7 +45,7 @@ import { acceptSharePage } from './pages/accept-share.ts'
 import { apiDocsPage } from './pages/api-docs.ts'
 import { errorTarget, notFound, pageErrors } from './pages/errors.ts'
 import { homePage } from './pages/home.ts'
-import { loginPages, type LoginPageOptions } from './pages/login.ts'
+import { loginPages, type LoginPageOptions, rootPage } from './pages/login.ts'
 import { metricsPage } from './pages/metrics.ts'
 import { oauthConsentPages } from './pages/oauth-consent.ts'
 import { createPages } from './pages/page.ts'
@@ -147,6 +147,7 @@ function createPageApp(parts: AppParts, deps: PageAppDeps): Express {
   })
   const { authenticatePrometheus } = parts.options
   app.get('/hub/metrics', metricsPage({ ...parts, authenticatePrometheus }))
+  app.get('/hub', (_req, res) => res.redirect(301, urls.hubPrefix))
   app.use(
     '/hub',
     errorTarget(pages, parts.servers),
@@ -156,6 +157,7 @@ function createPageApp(parts: AppParts, deps: PageAppDeps): Express {
     '/hub',
     formBody,
     strictRouters(
+      rootPage({ ...parts, pages }),
       loginPages({ ...parts, pages, cookies: requests.cookies }),
       homePage({ ...parts, pages }),
       tokenPage({ ...parts, pages }),
@@ -164,11 +166,6 @@ function createPageApp(parts: AppParts, deps: PageAppDeps): Express {
       apiDocsPage(pages, endpoints),
     ),
   )
-  app.get('/hub', (_req, res) => res.redirect(301, urls.hubPrefix))
-  app.get('/hub/', async (req, res) => {
-    const caller = await pages.loggedIn(req, res)
-    if (caller) res.redirect(`${urls.hubPrefix}login${searchOf(req.originalUrl)}`)
-  })
   app.post('/hub/security/csp-report', (_req, res) => {
     parts.metrics.cspReported()
     res.status(204).end()
@@ -235,9 +232,6 @@ function pathOf(url: string): string {
   const end = url.indexOf('?')
   return end < 0 ? url : url.slice(0, end)
 }
-
-/** The query with its question mark; empty where there is none. */
-const searchOf = (url: string): string => url.slice(pathOf(url).length)
 
 /** The authorize endpoint lies under the API's path but is a page. */
 function consent(

@@ -160,15 +160,16 @@ async function readPage(folder: string, status: number): Promise<Page | null> {
 
 /**
  * Scripts and API clients: whoever names JSON before HTML, or says that a script asks: `empty` is what
- * browsers send with fetch (Fetch Metadata), which takes anything by default.
+ * browsers send with fetch (Fetch Metadata), which takes anything by default. Whoever does not name
+ * HTML and asks below `/api/` means an API as well, as for JupyterHub.
  */
-function wantsJson({ headers }: IncomingMessage): boolean {
+function wantsJson({ headers, url = '' }: IncomingMessage): boolean {
   if (headers['x-requested-with']?.toString().toLowerCase() === 'xmlhttprequest') return true
   const accept = headers.accept ?? ''
   const json = accept.search(/application\/(?:[\w.-]+\+)?json/i)
   const html = accept.search(/text\/html/i)
   if (json >= 0 && (html < 0 || json < html)) return true
-  return html < 0 && headers['sec-fetch-dest'] === 'empty'
+  return html < 0 && (headers['sec-fetch-dest'] === 'empty' || /^[^?]*\/api\//.test(url))
 }
 
 /**

@@ -68,13 +68,20 @@ function sendPrepared(
   extra?: ReplyHeaders,
 ): void {
   const more = extra ? Object.entries(extra).flat() : []
-  if (req.headers['if-none-match'] === etag) {
+  if (isKnown(req.headers['if-none-match'], etag)) {
     res.writeHead(304, [...headers, 'Etag', etag, ...more]).end()
     return
   }
   const length = String(bytes)
   res.writeHead(200, [...headers, ...jsonType, 'Content-Length', length, 'Etag', etag, ...more])
   res.end(req.method === 'HEAD' ? undefined : body)
+}
+
+/** Whether the client has this already: front ends that compress make tags weak (RFC 9110 section 13.1.2). */
+function isKnown(held: string | undefined, etag: string): boolean {
+  if (held === undefined) return false
+  const tags: readonly string[] = held.match(/"[^"]*"/g) ?? []
+  return held.trim() === '*' || tags.includes(etag)
 }
 
 const jsonType = ['Content-Type', 'application/json'] as const

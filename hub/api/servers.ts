@@ -215,7 +215,7 @@ function startRequest(body: z.output<typeof startBody>): StartRequest {
   if (body === null) return { userOptions: null, displayName: null }
   const isLegacy = !('user_options' in body) && !('display_name' in body)
   if (isLegacy) return { userOptions: body as Json, displayName: null }
-  return { userOptions: body.user_options ?? null, displayName: body.display_name ?? null }
+  return { userOptions: body.user_options ?? null, displayName: body.display_name || null }
 }
 
 function startFailure(exit: LastExit | null): HubError {

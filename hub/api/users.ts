@@ -64,7 +64,11 @@ const stoppedServers = {
 const listQuery = z.object({
   ...pageQuery,
   ...stoppedServers,
-  state: z.enum(['active', 'ready', 'inactive']).optional(),
+  /** Empty is none: JupyterHub's own admin page sends it so. */
+  state: z
+    .enum(['', 'active', 'ready', 'inactive'])
+    .transform((state) => state || undefined)
+    .optional(),
   sort: z.enum(['id', '-id', 'name', '-name', 'last_activity', '-last_activity']).default('id'),
   name_filter: z.string().max(255).optional(),
 })

@@ -317,7 +317,7 @@ function readRequest(
     redirectUri,
     state,
     error,
-    description,
+    description: plainDescription(description),
   })
   const responseType = single(query, 'response_type')
   if (responseType === null) return fail('invalid_request', 'response_type is missing')
@@ -373,7 +373,13 @@ function single(parameters: Parameters, name: string): string | null {
 }
 
 function failure(error: string, description: string): TokenAnswer {
-  return { kind: 'error', status: error === 'invalid_client' ? 401 : 400, error, description }
+  const status = error === 'invalid_client' ? 401 : 400
+  return { kind: 'error', status, error, description: plainDescription(description) }
+}
+
+/** Descriptions quote what was sent, and may have no other characters than these (RFC 6749 sections 4.1.2.1 and 5.2). */
+function plainDescription(text: string): string {
+  return text.slice(0, 200).replaceAll(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'")
 }
 
 function refused(status: 400 | 403, message: string): Refusal {

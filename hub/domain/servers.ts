@@ -27,7 +27,7 @@ import { RunningServers } from './running-servers.ts'
 import { type EnvironmentOptions, serverEnvironment } from './server-environment.ts'
 import { type ServerNames, serverNames } from './server-names.ts'
 import { type RunDeps, ServerRun } from './server-run.ts'
-import type { LastExit, ServerState } from './server-state.ts'
+import { type LastExit, type ServerState, wireState } from './server-state.ts'
 import { type ServerView, serverView } from './server-view.ts'
 import { Turns } from './turns.ts'
 import type { HubUrls } from './urls.ts'
@@ -236,7 +236,10 @@ export class Servers {
     const name = `${row.userName}/${row.name}`
     return state.kind === 'ready'
       ? new HubError('server_running', `${name} is already running`)
-      : new HubError('server_pending', `${name} is pending ${state.kind}; try again in a moment`)
+      : new HubError(
+          'server_pending',
+          `${name} is pending ${wireState(state).pending}; try again in a moment`,
+        )
   }
 
   #checkLimits({ name: user }: User, server: string): void {

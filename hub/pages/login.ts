@@ -51,6 +51,16 @@ export interface LoginPageOptions {
 /** Name of the view that `authenticator.customHtml` is. */
 export const customLoginView = 'authenticator.customHtml'
 
+/** The hub's root, which leads on as a login does. */
+export function rootPage(deps: DestinationDeps): Router {
+  const router = strictRouter()
+  router.get('/', async (req, res) => {
+    const caller = await deps.pages.loggedIn(req, res)
+    if (caller) res.redirect(destination(deps, req, caller.user))
+  })
+  return router
+}
+
 /** Login and logout (wire section 8.3). */
 export function loginPages(deps: LoginPagesDeps): Router {
   const { pages, login, cookies } = deps
@@ -148,12 +158,14 @@ function serveLogout(router: Router, deps: LoginPagesDeps): void {
   })
 }
 
+type DestinationDeps = Pick<LoginPagesDeps, 'pages' | 'servers' | 'options'>
+
 /**
  * Where a login leads: `next` when it is ours, else the configured page, the server, or home, with
  * what else the login page was asked for (wire section 8.7). A login that comes back from a provider
  * gives its own `next`: what stands in that url is for nobody else.
  */
-function destination(deps: LoginPagesDeps, req: Request, user: User, kept?: unknown): string {
+function destination(deps: DestinationDeps, req: Request, user: User, kept?: unknown): string {
   const { baseUrl } = deps.pages.urls
   const { host, query } = contextOf(req)
   const isBack = kept !== undefined
@@ -168,7 +180,7 @@ function destination(deps: LoginPagesDeps, req: Request, user: User, kept?: unkn
   return `${path}${path.includes('?') ? '&' : '?'}${rest.toString()}${tail}`
 }
 
-function landing({ pages, servers, options }: LoginPagesDeps, user: User): string {
+function landing({ pages, servers, options }: DestinationDeps, user: User): string {
   const { urls } = pages
   if (options.defaultUrl !== '') return options.defaultUrl
   if (!options.redirectToServer) return `${urls.hubPrefix}home`

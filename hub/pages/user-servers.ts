@@ -118,10 +118,9 @@ async function answerStopped(
   const { protocol, host } = contextOf(req)
   const path = req.originalUrl.slice(urls.hubPrefix.length - 1).split('?')[0] ?? ''
   const spawn = `${protocol}://${host}${urls.serverPage('spawn', server.userName, server.name)}`
-  res.status(stoppedStatus).json({
-    status: stoppedStatus,
-    message: `${path}: the server is not running. Start it at ${spawn}`,
-  })
+  const message = `The server at ${path} is not running. Start it at ${spawn}`
+  res.status(stoppedStatus).setHeader('Content-Type', 'application/json')
+  res.end(JSON.stringify({ status: stoppedStatus, message }))
 }
 
 function isApiRequest(req: Request): boolean {

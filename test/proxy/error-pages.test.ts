@@ -78,12 +78,13 @@ test('programs get JSON, without asking the error target', async () => {
     response.end()
   })
   await using proxy = await testProxy({ errorTarget: pages.url })
-  for (const headers of [
-    { accept: 'application/json' },
-    { accept: 'application/problem+json, */*' },
-    { 'x-requested-with': 'XMLHttpRequest' },
-  ]) {
-    const answer = await fetch(`${proxy.url}/x`, { headers: headers as Record<string, string> })
+  for (const [path, headers] of [
+    ['/x', { accept: 'application/json' }],
+    ['/x', { accept: 'application/problem+json, */*' }],
+    ['/x', { 'x-requested-with': 'XMLHttpRequest' }],
+    ['/user/ada/api/contents', { accept: '*/*' }],
+  ] as const) {
+    const answer = await fetch(`${proxy.url}${path}`, { headers })
     const { status, message } = (await answer.json()) as { status: number; message: string }
     assert.equal(status, 404)
     assert.match(message, /nothing is served/i)

@@ -231,6 +231,14 @@ describe('the authorize endpoint', () => {
     }
   })
 
+  it('describes mistakes in the characters that RFC 6749 allows', async () => {
+    const answer = await authorize({ scope: `x"\\\u00e9${'y'.repeat(500)}` })
+    assert.ok(answer.kind === 'redirect')
+    const { searchParams } = new URL(answer.location, 'http://hub.test')
+    const description = searchParams.get('error_description') ?? ''
+    assert.match(description, /^[\x20\x21\x23-\x5b\x5d-\x7e]{20,200}$/)
+  })
+
   it('refuses with 403 who has no access, on the first visit and on a posted form', async () => {
     const caller = await browserOf(bob)
     for (const consented of [null, ['access:servers!server=ada/'], [], 'denied'] as const) {

@@ -70,6 +70,7 @@ const users: readonly Case[] = [
   at('GET /users?name_filter=AIL.O', 200, undefined, /^\[[^[]*"m@ail.org"/),
   at('GET /users/upper?include_stopped_servers=False', 200, undefined, { servers: {} }),
   at('GET /users/upper?include_stopped_servers', 200, undefined, /"display_name":""/),
+  at('GET /users?state=&name_filter=&sort=id&limit=1', 200, undefined, /^\[\{/),
   at('GET /users?state=running', 400),
   at('GET /users?sort=created', 400),
   at('GET /users?limit=x', 400),
@@ -397,7 +398,11 @@ describe("JupyterHub's tests of its API", () => {
     const first = await send('GET /users/second')
     const etag = first.answer.headers.get('etag') ?? ''
     assert.match(etag, /^"[0-9a-f]+"$/)
-    const again = await send('GET /users/second', undefined, { 'If-None-Match': etag })
-    assert.deepEqual([again.status, again.text], [304, ''])
+    for (const held of [etag, `W/${etag}`, `"other", W/${etag}`, '*']) {
+      const again = await send('GET /users/second', undefined, { 'If-None-Match': held })
+      assert.deepEqual([again.status, again.text], [304, ''], held)
+    }
+    const other = await send('GET /users/second', undefined, { 'If-None-Match': '"other", W/"x"' })
+    assert.equal(other.status, 200)
   })
 })
