@@ -9,10 +9,18 @@ import { HubError } from 'portico/errors'
 import { z } from 'zod'
 import { sameSecret } from './secret.ts'
 
+/** Headers of which Node keeps the first value and drops the others, or that HTTP needs itself. */
+const taken = new Set(
+  `age authorization connection content-length content-type cookie etag expires from host
+  if-modified-since if-unmodified-since last-modified location max-forwards proxy-authorization
+  referer retry-after server transfer-encoding upgrade user-agent x-forwarded-for`.split(/\s+/),
+)
+
 const headerName = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9-]*$/, 'is no name of a header: letters, digits and dashes only')
   .transform((name) => name.toLowerCase())
+  .refine((name) => !taken.has(name), 'has another meaning: take a name such as X-Remote-User')
 
 const schema = z.strictObject({
   /** The header in which the front end says who has logged in there. */

@@ -32,8 +32,6 @@ export type PamReply =
       readonly kind: 'refused'
       /** For the log: the phase, the code, and what the modules said. */
       readonly reason: string
-      /** Milliseconds that the modules want to pass before anybody is told. */
-      readonly delay: number
     }
   /** The question could not be asked. */
   | { readonly kind: 'failed'; readonly message: string }
@@ -127,15 +125,13 @@ function isKnownAs(name: string, account: Account): boolean {
 /** True when PAM accepts; otherwise why not. */
 function transact(request: PamRequest): true | PamReply {
   const said: string[] = []
-  let delay = 0
   const conversation = koffi.register(
     converseWith(request.answers ?? [], said),
     koffi.pointer(converse),
   )
-  // Without this the library would sleep here, and a few wrong passwords would hold up everybody.
-  const delayed = koffi.register((status: number, usec: number) => {
-    if (status !== success) delay = Math.max(delay, usec / 1_000)
-  }, koffi.pointer(failDelay))
+  // Without this the library would sleep here: a few wrong passwords would hold up everybody, and
+  // a quick refusal would tell that a password was right. The hub has one delay for all.
+  const delayed = koffi.register(() => {}, koffi.pointer(failDelay))
   const handle: [Handle | null] = [null]
   try {
     const { service, name } = request
@@ -147,7 +143,7 @@ function transact(request: PamRequest): true | PamReply {
     setText(handle[0], item.peer, request.peerAddress)
     const refusal = phases(handle[0], request)
     if (refusal === null) return true
-    return refused([refusal, ...said].join('; '), delay)
+    return refused([refusal, ...said].join('; '))
   } finally {
     if (handle[0] !== null) end(handle[0], success)
     koffi.unregister(conversation)
@@ -237,8 +233,8 @@ function accepted({ name, groups, allGroups }: PamRequest, account: Account | nu
   }
 }
 
-function refused(reason: string, delay = 0): PamReply {
-  return { kind: 'refused', reason, delay }
+function refused(reason: string): PamReply {
+  return { kind: 'refused', reason }
 }
 
 const quote = (text: string): string => JSON.stringify(text)

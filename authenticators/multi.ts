@@ -152,7 +152,8 @@ class MultiAuthenticator implements Authenticator {
 
   async refresh(identity: Identity): Promise<Identity | null> {
     const member = this.#memberOf(identity.userName)
-    if (!member) return null
+    const origin = providerIn(identity.authState)
+    if (!member || (origin !== undefined && origin !== member.name)) return null
     const { authenticator } = member
     if (!authenticator.refresh) return identity
     const asked = inner(member, identity)
@@ -202,7 +203,7 @@ class MultiAuthenticator implements Authenticator {
 
   /** Only the provider that somebody came from ever sees their tokens. */
   #memberOfState(authState: Identity['authState']): Member | undefined {
-    const name = (authState as { portico_provider?: unknown } | undefined)?.portico_provider
+    const name = providerIn(authState)
     return this.#members.find((member) => member.name === name)
   }
 
@@ -216,6 +217,10 @@ class MultiAuthenticator implements Authenticator {
         : this.#members.find(({ usernamePrefix }) => usernamePrefix === ''))
     )
   }
+}
+
+function providerIn(authState: Identity['authState']): unknown {
+  return (authState as { portico_provider?: unknown } | null | undefined)?.portico_provider
 }
 
 async function closeAll(members: readonly Member[]): Promise<void> {

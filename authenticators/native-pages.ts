@@ -115,13 +115,17 @@ async function signUp(
   return {
     kind: 'page',
     title: 'Thank you',
-    text: [
-      approved === false
-        ? 'If the name was free, an administrator will now look at your sign-up. You can log in once it is approved.'
-        : 'If the name was free, you can log in now.',
-    ],
+    text: [thanks(options, approved === true)],
     links: [{ label: 'Log in', path: '/login' }],
   }
+}
+
+/** Nothing of the name itself: a stranger would learn which names the config gives rights to. */
+function thanks({ openSignup }: NativeParts['options'], isApproved: boolean): string {
+  if (isApproved) return 'If the name was free, you can log in now.'
+  return openSignup
+    ? 'If the name was free, you can log in now, or once an administrator has looked at your sign-up.'
+    : 'If the name was free, an administrator will now look at your sign-up. You can log in once it is approved.'
 }
 
 async function pendingPage(

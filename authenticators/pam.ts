@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Authenticator,
   type AuthenticatorContext,
@@ -30,7 +29,7 @@ const options = {
   allowedGroups: groups,
   /** Their members are admins, and others are not, unless `adminUsers` names them. */
   adminGroups: groups,
-  /** Takes the name that the machine has first for the account's uid, rather than the typed one. */
+  /** Takes the name that the machine has for the account, rather than the typed one in lower case. */
   pamNormalizeUsername: z.boolean().default(false),
   /** Asks for a second answer on the login form, for modules that prompt twice. */
   requestOtp: z.boolean().default(false),
@@ -119,7 +118,6 @@ class PamAuthenticator implements Authenticator {
     const answers = secrets.map((secret) => new TextEncoder().encode(secret))
     const reply = await this.#ask({ name, answers, peerAddress }, signal)
     if (reply.kind === 'accepted') return { kind: 'identified', identity: this.#identity(reply) }
-    if (reply.delay > 0) await sleep(Math.min(reply.delay, 10_000), null, { signal })
     return { kind: 'denied', reason: reply.reason }
   }
 

@@ -166,6 +166,7 @@ export async function introduceUsers(deps: {
   const { deleteInvalidUsers } = config.authenticator.base
   if (!authenticator.addUser) return
   const unknown: User[] = []
+  let total = 0
   for (let offset = 0; ; offset += pageSize) {
     const sort = { by: 'id', descending: false } as const
     const page = await users.page({ sort, offset, limit: pageSize })
@@ -175,10 +176,15 @@ export async function introduceUsers(deps: {
         if (isUnknown) unknown.push(user)
         log.warn(`the user ${user.name} is not fit for the authenticator`, {
           reason: describeError(error),
-          deleted: isUnknown && deleteInvalidUsers,
+          deleting: isUnknown && deleteInvalidUsers,
         })
       })
+    total += page.users.length
     if (page.users.length < pageSize) break
   }
+  if (deleteInvalidUsers && total > 1 && unknown.length === total)
+    return log.error(
+      `none of the ${total} users is known to the authenticator: nobody is deleted, since whatever it asks may be down`,
+    )
   if (deleteInvalidUsers) for (const user of unknown) await users.delete(user, 'hub')
 }

@@ -55,6 +55,11 @@ export class IdentityRecords {
     }
   }
 
+  /** Whether nobody can be asked about the user, since what they were known by cannot be read. */
+  isLost(user: User): Promise<boolean> {
+    return this.#deps.authStates.isLost(user)
+  }
+
   /** Writes down what a login has brought. What an authenticator leaves out stays, but for the auth state. */
   async recordLogin(user: User, identity: Identity): Promise<void> {
     await this.#record(user, identity, identity.authState ?? null)

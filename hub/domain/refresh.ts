@@ -95,6 +95,7 @@ class CachedRefresher implements Refresher {
       this.#remember(user, true)
       return true
     }
+    if (await records.isLost(user)) return this.#expire(user)
     try {
       const asked = authenticator.refresh?.(given) ?? Promise.resolve(given)
       return await this.#judge(user, given, await within(patience, asked, 'the authenticator'))

@@ -1,7 +1,8 @@
 import type { Request } from 'express'
 import passport from 'passport'
 import type { Identity, LoginStrategy } from '../../packages/core/authenticator.ts'
-import { within } from '../../packages/core/promises.ts'
+import { HubError } from '../../packages/core/errors.ts'
+import { after } from '../../packages/core/promises.ts'
 
 /** How a strategy's part of a login ended. */
 export type StrategyOutcome =
@@ -15,12 +16,13 @@ const patience = 30_000
 /**
  * Lets a passport strategy act on a request. `session` is the record of this attempt, which the
  * strategy may change; nothing is sent to the browser.
- * @throws what the strategy reports as an error.
+ * @throws what the strategy reports as an error, and {HubError} `unavailable` after `ms`.
  */
 export async function runStrategy(
   strategy: LoginStrategy,
   req: Request,
   session: Record<string, unknown>,
+  ms = patience,
 ): Promise<StrategyOutcome> {
   const outcome = new Promise<StrategyOutcome>((resolve, reject) => {
     // Passport writes into both.
@@ -39,7 +41,17 @@ export async function runStrategy(
       reject(asError(error ?? 'the strategy has not decided')),
     )
   })
-  return within(patience, outcome, 'the login at the provider')
+  const late = after(ms).then((): never => {
+    throw new HubError(
+      'unavailable',
+      'The provider does not answer in time. Try again in a moment',
+      {
+        retryAfter: 10,
+      },
+    )
+  })
+  late.catch(() => {})
+  return Promise.race([outcome, late])
 }
 
 /** The response as passport uses it: only to redirect. */

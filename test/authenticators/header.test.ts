@@ -88,6 +88,10 @@ describe('header', () => {
   it('starts only with front ends and a secret, and says what they must do', async (t) => {
     for (const given of [{}, { trustedPeers: [] }, { trustedPeers: ['10.0.0.0/33'] }])
       assert.equal(header.config.safeParse({ ...given, secret }).success, false)
+    // Of these Node keeps the first value, which may be the browser's.
+    for (const name of ['From', 'authorization', 'User-Agent'])
+      for (const option of ['headerName', 'secretHeader', 'groupsHeader'])
+        assert.equal(header.config.safeParse({ ...options, [option]: name }).success, false, name)
     const { trustedPeers } = options
     await assert.rejects(createAuthenticator(t, header, { trustedPeers }), /secret is required/)
     const { context } = await createAuthenticator(t, header, {

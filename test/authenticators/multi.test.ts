@@ -138,6 +138,9 @@ describe('several authenticators', () => {
     assert.deepEqual(await authenticator.refresh?.(stored), { ...stored, groups: ['sso:fresh'] })
     assert.equal(await authenticator.refresh?.({ userName: 'sso:bob' }), null)
     assert.equal(await authenticator.refresh?.({ userName: 'ada' }), null)
+    // Tokens go to no other provider than their own.
+    const foreign = { access_token: 'x', portico_provider: 'staff' }
+    assert.equal(await authenticator.refresh?.({ ...stored, authState: foreign }), null)
     const { logoutUrl } = authenticator
     assert.ok(typeof logoutUrl === 'function')
     const state = { access_token: 'x', portico_provider: 'sso' }

@@ -137,7 +137,9 @@ describe('signing up', () => {
       { admins: ['grace'], reserved: ['bob'] },
     )
     await context.passwords.add('old', { passwordHash, approved: true })
-    for (const name of ['zoe', 'grace', 'bob']) await signUp(name)
+    const texts = new Set<string>()
+    for (const name of ['zoe', 'grace', 'bob', 'old']) texts.add(JSON.stringify(await signUp(name)))
+    assert.equal(texts.size, 1, 'a stranger learns which names have rights')
     assert.equal(await login('zoe'), null)
     for (const name of ['grace', 'bob']) assert.match((await login(name)) ?? '', /approved/)
     // The user stays when they have been in use, and only their password goes.

@@ -259,6 +259,13 @@ describe('users whom the authenticator does not know any more', { timeout: 120_0
       await until('it is said', () =>
         test.logLines.some((line) => line.includes('bob is not fit for the authenticator')),
       )
+      known.clear()
+      test = await test.restart({ deleteInvalidUsers: true })
+      await until('it is said', () =>
+        test.logLines.some((line) => line.includes('none of the 2 users is known')),
+      )
+      assert.equal((await test.operator.users().page()).items.length, 2)
+      known.add('ada')
       test = await test.restart({ deleteInvalidUsers: true })
       await until('bob is gone', async () => {
         const { items } = await test.operator.users().page()

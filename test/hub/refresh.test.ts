@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import type { Authenticator, Identity } from 'portico/authenticator'
 import type { ConfigInput } from '../../hub/config.ts'
+import { openDatabase } from '../../hub/store/database.ts'
+import { fernet } from '../../hub/store/fernet.ts'
 import { apiCaller } from '../support/api-caller.ts'
 import { Browser } from '../support/browser.ts'
 import { type Directory, directoryDriver } from '../support/directory.ts'
@@ -190,6 +192,23 @@ describe('auth state', { timeout: 240_000 }, () => {
     const left = await ada.get('/hub/logout')
     assert.equal(left.headers.get('location'), 'https://provider.test/bye?was=the-state')
     assert.ok(test.logLines.some((line) => line.includes('no answer about the-state')))
+  })
+
+  it('that no key can read any more wants a new login', async () => {
+    await using test = await startHub({ enableAuthState: true, authRefreshAge: 0.05 })
+    people.set('ada', { ...letIn, authState: { access_token: 'secret' } })
+    const ada = await logIn(test, 'ada')
+    assert.equal(await statusOf(ada), 200)
+    people.set('ada', letIn)
+    {
+      await using database = await openDatabase(join(test.dataDir, 'portico.sqlite'))
+      const foreign = fernet([Buffer.alloc(32, 7)])?.encrypt(Buffer.from('{}')) ?? null
+      await database.db.updateTable('users').set({ encrypted_auth_state: foreign }).execute()
+    }
+    await until('a login is wanted', async () => (await statusOf(ada)) === 403)
+    assert.ok(test.logLines.some((line) => line.includes('no key in JUPYTERHUB_CRYPT_KEY fits')))
+    const again = await logIn(test, 'ada')
+    for (const _ of [1, 2, 3]) assert.equal(await statusOf(again), 200)
   })
 
   it('is refused where it is not kept', async () => {
