@@ -1,4 +1,5 @@
 import type { RequestHandler } from 'express'
+import { HubError } from '../../packages/core/errors.ts'
 import { metricsScopes } from '../api/metrics.ts'
 import { type Access, requireScope } from '../domain/access.ts'
 import type { Metrics } from '../metrics.ts'
@@ -14,6 +15,11 @@ export function metricsPage(deps: {
   return async (req, res) => {
     if (authenticatePrometheus) {
       const caller = await contextOf(req).caller()
+      if (!caller)
+        throw new HubError(
+          'not_authenticated',
+          `Missing or invalid credentials; requires any of [${metricsScopes.join(', ')}]`,
+        )
       await requireScope(access, caller, metricsScopes, { kind: 'none' })
     }
     const { text, type } = await metrics.read()

@@ -215,6 +215,7 @@ describe('the authorize endpoint', () => {
       [{ response_type: 'token' }, 'unsupported_response_type'],
       [{ response_type: 'code token' }, 'unsupported_response_type'],
       [{ scope: 'no:such' }, 'invalid_scope'],
+      [{ scope: `x"\\\u00e9${'y'.repeat(500)}` }, 'invalid_scope'],
       [{ scope: 'admin:users' }, 'invalid_scope'],
       [{ scope: 'access:servers' }, 'invalid_scope'],
       [{ scope: 'inherit' }, 'invalid_scope'],
@@ -226,17 +227,10 @@ describe('the authorize endpoint', () => {
     for (const [values, error] of cases) {
       const url = await redirected(values)
       assert.equal(url.searchParams.get('error'), error, JSON.stringify(values))
+      assert.match(`${url.searchParams.get('error_description')}`, /^[ !#-[\]-~]{1,200}$/)
       assert.equal(url.searchParams.get('state'), authorizeValues.state)
       assert.ok(!url.searchParams.has('code'))
     }
-  })
-
-  it('describes mistakes in the characters that RFC 6749 allows', async () => {
-    const answer = await authorize({ scope: `x"\\\u00e9${'y'.repeat(500)}` })
-    assert.ok(answer.kind === 'redirect')
-    const { searchParams } = new URL(answer.location, 'http://hub.test')
-    const description = searchParams.get('error_description') ?? ''
-    assert.match(description, /^[\x20\x21\x23-\x5b\x5d-\x7e]{20,200}$/)
   })
 
   it('refuses with 403 who has no access, on the first visit and on a posted form', async () => {

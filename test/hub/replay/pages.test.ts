@@ -204,7 +204,9 @@ describe("JupyterHub's tests of its pages", () => {
     assert.equal((await root.get(`${hub}metrics`)).status, 200)
     const byToken = { Authorization: `token ${root_token}` }
     assert.equal((await stranger().get(`${hub}metrics`, byToken)).status, 200)
-    assert.equal((await stranger().get(`${hub}metrics`)).status, 403)
+    const refused = await stranger().get(`${hub}metrics`)
+    assert.equal(refused.status, 403)
+    assert.match(refused.text, /read:metrics/)
     assert.equal((await stranger().get(`${hub}logo`)).status, 200)
   })
 

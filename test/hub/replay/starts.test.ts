@@ -94,8 +94,9 @@ describe("JupyterHub's tests of starts, by a hub without patience", () => {
 
   it('starts and stops are activity of the user, whoever asks for them', async () => {
     const active = async () => {
-      const { last_activity: at } = (await root('GET', 'users/absent')).json
-      return at === null ? null : Date.parse(String(at))
+      const { json } = await root('GET', 'users/absent')
+      const at = json['last_activity'] as string | null
+      return at === null ? null : Date.parse(at)
     }
     assert.equal(await active(), null)
     await root('POST', 'users/absent/server')

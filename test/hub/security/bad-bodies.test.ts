@@ -102,7 +102,6 @@ describe('a bad body', () => {
         { scopes: ['no:such'] },
         { scopes: ['servers!'] },
         { scopes: ['all'] },
-        { nonsense: 1 },
       ],
       'POST users/root/activity': [
         {},
