@@ -9,6 +9,7 @@ import {
   byName,
   byState,
   onlyOf,
+  ownersIn,
   placed,
   type Sql,
   type UserQuery,
@@ -74,9 +75,11 @@ export class UserLists {
     if (only) return this.#count([...named, ...(state ? [byState(state)] : []), onlyOf(only)])
     if (!state) return this.#counts.of(part)
     // Few run servers, most do not: those who do are counted, the others are the rest.
-    const isRest = state === 'inactive'
-    const running = await this.#count([byState(isRest ? 'active' : state), ...named])
-    return isRest ? (await this.#counts.of(part)) - running : running
+    const wanted = state === 'ready' ? 'ready' : 'active'
+    const running = await (part === ''
+      ? this.#total(ownersIn(wanted))
+      : this.#count([byState(wanted), ...named]))
+    return state === 'inactive' ? (await this.#counts.of(part)) - running : running
   }
 
   #usersOf(query: UserQuery): Promise<readonly ListedUser[]> {
@@ -141,12 +144,13 @@ export class UserLists {
     return pairs.map(([id, name]) => ({ id, name }))
   }
 
-  async #count(conditions: readonly Sql[]): Promise<number> {
+  #count(conditions: readonly Sql[]): Promise<number> {
     const { text, parameters } = where(conditions)
-    const [row] = await this.#ask<{ total: number }>({
-      text: `SELECT count(*) AS total FROM users ${text}`,
-      parameters,
-    })
+    return this.#total({ text: `SELECT count(*) AS total FROM users ${text}`, parameters })
+  }
+
+  async #total(query: Sql): Promise<number> {
+    const [row] = await this.#ask<{ total: number }>(query)
     return row?.total ?? 0
   }
 

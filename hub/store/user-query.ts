@@ -69,10 +69,18 @@ export function after(id: number, { by, descending }: UserOrder): Sql {
 }
 
 export function byState(state: NonNullable<UserQuery['state']>): Sql {
-  const wanted = state === 'ready' ? `= 'ready'` : `IN ('starting', 'ready', 'stopping')`
-  const text = `id ${state === 'inactive' ? 'NOT IN' : 'IN'} (SELECT user_id FROM servers WHERE state ${wanted})`
-  return { text, parameters: [] }
+  const owners = `SELECT user_id FROM servers WHERE ${inState(state)}`
+  return { text: `id ${state === 'inactive' ? 'NOT IN' : 'IN'} (${owners})`, parameters: [] }
 }
+
+/** How many users have a server in this state; an index alone tells. */
+export const ownersIn = (state: 'active' | 'ready'): Sql => ({
+  text: `SELECT count(DISTINCT user_id) AS total FROM servers WHERE ${inState(state)}`,
+  parameters: [],
+})
+
+const inState = (state: NonNullable<UserQuery['state']>): string =>
+  state === 'ready' ? `state = 'ready'` : `state IN ('starting', 'ready', 'stopping')`
 
 export function onlyOf({ users, groups }: NonNullable<UserQuery['only']>): Sql {
   return {
