@@ -36,7 +36,7 @@ const options = {
   requestOtp: z.boolean().default(false),
   /** What stands beside that field. */
   otpPrompt: z.string().min(1).default('OTP:'),
-  /** Processes that ask PAM, each one login at a time. */
+  /** Processes that ask PAM at most, each one login at a time. One is always there. */
   executorThreads: z.int().min(1).max(64).default(4),
   /** Logins that may wait for one of them; further ones get 503. No JupyterHub name. */
   maxWaiting: z.int().min(0).default(64),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { chmodSync, existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { constants, getPriority } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import { promisify } from 'node:util'
@@ -42,12 +43,19 @@ describe('the processes that ask PAM', { skip: noAccounts }, () => {
       open -= 1
       return verdict.kind
     })
+    // Starting processes holds up the hub: none is started in the rush itself.
+    assert.equal(workerPids().length, 1)
     await gate.reached(2)
     const files = await Promise.all(Array.from({ length: 20 }, () => readFile('/etc/passwd')))
     assert.equal(files.length, 20)
     assert.equal(open, 20)
     gate.open()
     assert.deepEqual(new Set(await Promise.all(attempts)), new Set(['denied']))
+  })
+
+  it('give way to the hub', async (t) => {
+    await createAuthenticator(t, pam, { service })
+    assert.deepEqual(workerPids().map(getPriority), [constants.priority.PRIORITY_BELOW_NORMAL])
   })
 
   it('are not held by the delay that a module asks for', async (t) => {
