@@ -389,6 +389,7 @@ function createParts(
     users: createUsers({
       ...core,
       store: core.users,
+      log: deps.log,
       servers,
       pattern: base.usernamePattern,
       slowStop: hub.slowStopTimeout,

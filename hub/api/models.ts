@@ -35,6 +35,7 @@ export function userModel(facts: UserFacts, caller: Caller, options: ModelOption
   const fallback = facts.servers.find(({ name }) => name === '')
   const model: Model = {
     ...(isNamed ? { admin: user.admin } : {}),
+    ...(isNamed && user.blocked ? { blocked: true } : {}),
     ...(holds('read:users', 'read:users:name') ? { user_info: user.userInfo } : {}),
     ...(holds('read:users', 'read:users:groups') ? { groups } : {}),
     ...(holds('read:users', 'read:roles:users') ? { roles: facts.roles } : {}),
@@ -142,6 +143,7 @@ export const userSchema = z.object({
   kind: z.literal('user'),
   name: z.string(),
   admin: z.boolean().optional(),
+  blocked: z.literal(true).optional().meta({ description: 'There only for those who are' }),
   user_info: z.unknown().optional(),
   groups: z.array(z.string()).optional(),
   roles: z.array(z.string()).optional(),

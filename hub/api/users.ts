@@ -39,6 +39,10 @@ const newUser = z.strictObject({
 const changes = z.strictObject({
   name: z.string().optional(),
   admin: z.boolean().optional(),
+  blocked: z
+    .boolean()
+    .optional()
+    .meta({ description: 'Ends all by which they are let in, and stops their servers' }),
   auth_state: z.record(z.string(), z.unknown()).nullable().optional(),
 })
 const activityReport = z
@@ -217,13 +221,16 @@ function userChanges(deps: UsersApiDeps, models: UserModels): readonly Endpoint[
     endpoint({
       method: 'PATCH',
       path: '/users/:user',
-      summary: 'Rename a user, or make them an admin',
+      summary: 'Rename a user, make them an admin, or block them',
       access: { scopes: ['admin:users'], on: 'user' },
       body: changes,
       bodyRequired: true,
       answers: { 200: userSchema },
-      async handle({ caller, params, body: { name, admin, auth_state: state } }) {
+      async handle({ caller, params, body: { auth_state: state, ...change } }) {
+        const { name, admin, blocked } = change
         const user = await users.byName(params.user)
+        if (blocked && userOf(caller)?.id === user.id)
+          throw new HubError('invalid_request', 'Cannot block yourself!')
         checkAdminGrant(caller, admin === true || user.admin)
         const sees = await seesAuthState(deps, caller, user)
         if (state !== undefined) {
@@ -234,6 +241,7 @@ function userChanges(deps: UsersApiDeps, models: UserModels): readonly Endpoint[
         const edit = {
           ...(name === undefined ? {} : { name }),
           ...(admin === undefined ? {} : { admin }),
+          ...(blocked === undefined ? {} : { blocked }),
         }
         const model = await models.model(await users.edit(user, edit, caller.name), caller)
         return json({ ...model, auth_state: sees ? await deps.authStates.of(user) : null })

@@ -124,13 +124,15 @@ export function createLogins(deps: LoginsDeps): Logins {
 }
 
 /**
- * Ends what blocked users still have from before they were blocked; `stopServers` of the deps is
- * called for each. Admins among them are none any more.
+ * Ends what users still have whom the config has blocked since, or whom a hub that was killed was just
+ * blocking; `stopServers` of the deps is called for each. Admins among them are none any more.
  */
 export async function endBlocked(
   deps: AccessEndingDeps & Pick<LoginsDeps, 'config' | 'users'>,
 ): Promise<void> {
   const { config, users, events } = deps
+  for (const user of await users.blocked())
+    await endAccess(deps, user, { reason: 'the account is blocked', servers: true })
   for (const name of config.authenticator.base.blockedUsers) {
     const user = await users.findByName(name)
     if (!user) continue

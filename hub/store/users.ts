@@ -28,6 +28,7 @@ export interface UserEdit {
   readonly name?: string
   /** Changes the mark and the membership of the role `admin` together. */
   readonly admin?: boolean
+  readonly blocked?: boolean
 }
 
 /** What a new user is besides a name. */
@@ -50,6 +51,8 @@ export interface UserStore {
   /** By the normalised form of the name. */
   findByName(name: string): Promise<User | null>
   page(query: UserQuery): Promise<{ readonly users: readonly User[]; readonly total: number }>
+  /** Everybody who is blocked. */
+  blocked(): Promise<readonly User[]>
   count(): Promise<number>
   /** How many were active since then. */
   activeSince(time: Date): Promise<number>
@@ -99,7 +102,7 @@ export function userStore(database: Database): UserStore {
 function userQueries(
   database: Database,
   lists: UserLists,
-): Pick<UserStore, 'findById' | 'findByName' | 'page' | 'count' | 'activeSince'> {
+): Pick<UserStore, 'findById' | 'findByName' | 'page' | 'blocked' | 'count' | 'activeSince'> {
   const all = database.db.selectFrom('users').selectAll()
   const byName = prepared(database, all.where('name_key', '=', '').compile())
   const byId = prepared(database, all.where('id', '=', 0).compile())
@@ -117,6 +120,10 @@ function userQueries(
     async page(query) {
       const { rows, total } = await lists.page(query)
       return { users: rows.map(listedUser), total }
+    },
+
+    async blocked() {
+      return (await all.where('blocked', '=', 1).execute()).map(known)
     },
 
     count: () => lists.count(),
@@ -222,7 +229,7 @@ function userChanges(
 async function change(
   db: Database['db'],
   id: number,
-  { name, admin }: UserEdit,
+  { name, admin, blocked }: UserEdit,
 ): Promise<readonly [UserRow, UserRow] | null> {
   const find = db.selectFrom('users').selectAll().where('id', '=', id)
   const before = await find.executeTakeFirst()
@@ -236,6 +243,12 @@ async function change(
     await renameScopes(db, before.name, name)
   }
   if (admin !== undefined) await markAdmin(db, id, admin)
+  if (blocked !== undefined)
+    await db
+      .updateTable('users')
+      .set({ blocked: Number(blocked) })
+      .where('id', '=', id)
+      .execute()
   return [before, await find.executeTakeFirstOrThrow()]
 }
 
