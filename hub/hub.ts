@@ -12,6 +12,7 @@ import {
   createLogins,
   endBlocked,
   introduceUsers,
+  loadRolesOfAuthenticator,
   type Logins,
 } from './composition/logins.ts'
 import { createObservation } from './composition/observation.ts'
@@ -159,6 +160,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   if (hub.allowExistingInvalidNamedServers === 'autorename')
     await renameInvalid(core.serverRows, log)
   await servers.recall()
+  await loadRolesOfAuthenticator({ ...options, ...core, log })
   await endBlocked({ ...options, ...core, log, stopServers })
   listener.serve(createApp(parts))
   closers.add(await openSocket(dataDir, parts))

@@ -10,6 +10,7 @@ import { LoginAccounts } from '../domain/login-accounts.ts'
 import { LoginGuard } from '../domain/login-guard.ts'
 import { createLogin, type Login, type LoginDeps } from '../domain/login.ts'
 import { providerSessions } from '../domain/provider-sessions.ts'
+import { loadManagedRoles, type ManagedRolesDeps } from '../domain/roles.ts'
 import { createRefresher, type Refresher } from '../domain/refresh.ts'
 import type { Users } from '../domain/users.ts'
 import type { Secrets } from '../secrets.ts'
@@ -142,6 +143,16 @@ export async function endBlocked(
     }
     await endAccess(deps, user, { reason: 'authenticator.blockedUsers', servers: true })
   }
+}
+
+/** Loads the roles that the authenticator manages, where the config lets it. */
+export async function loadRolesOfAuthenticator(
+  deps: Omit<ManagedRolesDeps, 'groups'> & Pick<LoginsDeps, 'config' | 'groupRows'>,
+): Promise<void> {
+  const { base, driver } = deps.config.authenticator
+  const { manageRoles, resetManagedRolesOnStartup: reset, usernamePattern } = base
+  const options = { reset, usernamePattern, provider: driver.name }
+  if (manageRoles) await loadManagedRoles({ ...deps, groups: deps.groupRows }, options)
 }
 
 /** Most users whom the authenticator is told of at once. */

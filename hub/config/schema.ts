@@ -137,6 +137,8 @@ export const authenticatorSchema = z.strictObject({
   manageGroups: z.boolean().default(false),
   /** The authenticator gives roles, replaced at each login and refresh. */
   manageRoles: z.boolean().default(false),
+  /** At each start, roles and members that the authenticator gave and does not know any more are gone. */
+  resetManagedRolesOnStartup: z.boolean().default(false),
   /** Goes on to the authenticator without showing the login page. */
   autoLogin: z.boolean().default(false),
   /** The same, only for logins that an OAuth client, such as a server, has asked for. */

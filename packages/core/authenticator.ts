@@ -44,6 +44,12 @@ export interface IdentityRole {
   readonly scopes?: readonly string[]
 }
 
+/** Such a role with all who have it, by name; users and groups come to be by being named. */
+export interface ManagedRole extends IdentityRole {
+  readonly users?: readonly string[]
+  readonly groups?: readonly string[]
+}
+
 export type Verdict =
   | { readonly kind: 'identified'; readonly identity: Identity }
   /** `reason` goes to the log, never to the browser. */
@@ -208,6 +214,11 @@ export interface Authenticator {
   refresh?(identity: Identity): Promise<Identity | null>
   /** Which own allow rule would let this user in, or null: for `portico explain login`. */
   allowedBy?(userName: string): Promise<string | null>
+  /**
+   * All roles that the authenticator gives, with their members: asked at each start of the hub where
+   * roles are managed by it (JupyterHub: `load_managed_roles`).
+   */
+  loadManagedRoles?(): Promise<readonly ManagedRole[]>
   /** Where logout continues, for example at the provider; `authState` is what was stored at login. */
   readonly logoutUrl?:
     string | ((authState: Json | undefined) => string | undefined | Promise<string | undefined>)
