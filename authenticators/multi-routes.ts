@@ -1,23 +1,18 @@
 import type {
   AuthenticatorPage,
   AuthenticatorRoute,
-  LoginField,
   PageForm,
   PageLink,
   RouteLogin,
   RouteVisit,
   Verdict,
 } from 'portico/authenticator'
+import { passwordFields } from 'portico/authenticator'
 import { HubError } from 'portico/errors'
 import { innerName, isOf, type Member, outerVerdict } from './multi-member.ts'
 
 /** Milliseconds that one of several may take. */
 const patience = 30_000
-
-const usualFields: readonly LoginField[] = [
-  { name: 'username', label: 'Username', type: 'text', autocomplete: 'username' },
-  { name: 'password', label: 'Password', type: 'password', autocomplete: 'current-password' },
-]
 
 /** The routes of one of several below its name, and its own login form there. */
 export function memberRoutes(member: Member): readonly AuthenticatorRoute[] {
@@ -91,7 +86,7 @@ function loginPage(member: Member, next: string | null): AuthenticatorPage {
     form: {
       action: `/${name}/login${query}`,
       submit: 'Log in',
-      fields: loginForm?.fields ?? usualFields,
+      fields: loginForm?.fields ?? passwordFields(member.otpPrompt),
     },
     links: [
       ...(loginForm?.links ?? []).map((link) => outerLink(member, link)),

@@ -55,6 +55,8 @@ interface Provider {
   readonly name: string
   readonly label: string
   readonly usernamePrefix: string
+  /** Undefined: that of all. */
+  readonly otpPrompt: string | null | undefined
   readonly driver: AuthenticatorDriver
   readonly options: Record<string, unknown>
 }
@@ -70,10 +72,15 @@ function providerSchema(drivers: readonly AuthenticatorDriver[]) {
       .string()
       .regex(/^(?:[a-z0-9._-]+:)?$/, 'is empty, or ends with a colon')
       .optional(),
+    /** Whether its form asks for a one-time password, and how. Default: as `authenticator` says. */
+    requestOtp: z.boolean().optional(),
+    otpPrompt: z.string().min(1).default('OTP:'),
     driver: z.union([z.string(), z.custom<AuthenticatorDriver>(isDriver)]),
   })
   return known.transform((given, context): Provider => {
-    const { name, label = name, usernamePrefix = `${name}:`, driver: wanted, ...rest } = given
+    const { name, label = name, usernamePrefix = `${name}:`, driver: wanted, ...more } = given
+    const { requestOtp, otpPrompt: prompt, ...rest } = more
+    const otpPrompt = requestOtp === undefined ? undefined : requestOtp ? prompt : null
     const fail = (message: string, ...path: PropertyKey[]): void =>
       void context.issues.push({ code: 'custom', message, path, input: given })
     const driver =
@@ -86,7 +93,8 @@ function providerSchema(drivers: readonly AuthenticatorDriver[]) {
       return z.NEVER
     }
     const options = driver.config.safeParse(rest)
-    if (options.success) return { name, label, usernamePrefix, driver, options: options.data }
+    if (options.success)
+      return { name, label, usernamePrefix, otpPrompt, driver, options: options.data }
     for (const issue of options.error.issues) fail(issue.message, ...issue.path)
     return z.NEVER
   })
@@ -114,7 +122,8 @@ function checkNames(providers: readonly Provider[], context: z.RefinementCtx): v
 }
 
 async function createMember(provider: Provider, context: AuthenticatorContext): Promise<Member> {
-  const { driver, options, ...names } = provider
+  const { driver, options, otpPrompt = context.otpPrompt, ...rest } = provider
+  const names = { ...rest, otpPrompt }
   const authenticator = await driver.create(options, contextOfMember(names, context))
   return { ...names, authenticator }
 }

@@ -4,6 +4,7 @@ import {
   type AuthenticatorRoute,
   type LoginField,
   nameKey,
+  otpField,
   type RouteVisit,
 } from 'portico/authenticator'
 import type { NativeParts } from './native.ts'
@@ -23,12 +24,7 @@ const ownPassword: LoginField = {
   type: 'password',
   autocomplete: 'current-password',
 }
-const codeField: LoginField = {
-  name: 'otp',
-  label: 'One-time code',
-  type: 'text',
-  autocomplete: 'one-time-code',
-}
+const codeField: LoginField = { ...otpField('One-time code'), type: 'text', required: true }
 
 /** The pages of sign-up, approval, passwords and one-time codes. */
 export function nativePages(parts: NativeParts): readonly AuthenticatorRoute[] {

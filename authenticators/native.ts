@@ -4,10 +4,10 @@ import {
   type AuthenticatorContext,
   defineAuthenticator,
   type Identity,
-  type LoginField,
   type LoginForm,
   type LoginRequest,
   nameKey,
+  passwordFields,
   type Verdict,
 } from 'portico/authenticator'
 import { HubError } from 'portico/errors'
@@ -88,7 +88,7 @@ class NativeAuthenticator implements Authenticator {
   constructor(parts: NativeParts) {
     this.#parts = parts
     this.routes = nativePages(parts)
-    this.loginForm = loginForm(parts.options)
+    this.loginForm = loginForm(parts)
   }
 
   async authenticate({ form, peerAddress, signal }: LoginRequest): Promise<Verdict> {
@@ -151,23 +151,13 @@ class NativeAuthenticator implements Authenticator {
   }
 }
 
-function loginForm({ enableSignup, enableTotp }: NativeOptions): LoginForm {
-  const fields: LoginField[] = [
-    { name: 'username', label: 'Username', type: 'text', autocomplete: 'username' },
-    { name: 'password', label: 'Password', type: 'password', autocomplete: 'current-password' },
-  ]
-  if (enableTotp)
-    fields.push({
-      name: 'otp',
-      label: 'One-time code, if you have set one up',
-      type: 'text',
-      autocomplete: 'one-time-code',
-      required: false,
-    })
+function loginForm({ options, context }: NativeParts): LoginForm {
+  const { enableSignup, enableTotp } = options
+  const ownPrompt = enableTotp ? 'One-time code, if you have set one up' : null
   return {
     title: 'Log in',
     help: '',
-    fields,
+    fields: passwordFields(context.otpPrompt ?? ownPrompt),
     failure: 'Invalid username or password, or the sign-up has not been approved yet',
     ...(enableSignup ? { links: [{ label: 'Sign up', path: '/signup' }] } : {}),
   }

@@ -375,6 +375,7 @@ function createParts(
       admitsNobody: [...allowRule.find(config)].length > 0,
       autoLogin: base.autoLogin,
       autoLoginOauth2Authorize: base.autoLoginOauth2Authorize,
+      otpPrompt: base.requestOtp ? base.otpPrompt : null,
       customLogin: base.customHtml !== '',
     },
     render: createViews(options, urls),

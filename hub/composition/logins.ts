@@ -67,6 +67,7 @@ function contextOf(
   return {
     log,
     manageGroups: base.manageGroups,
+    otpPrompt: base.requestOtp ? base.otpPrompt : null,
     passwords: passwordStore(database, { cipher: fernet(secrets.cryptKeys), clock, users }),
     isReserved: (userName) => reserved.has(nameKey(userName)),
     isAdmin: (userName) => admins.has(nameKey(userName)),

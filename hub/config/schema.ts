@@ -143,6 +143,10 @@ export const authenticatorSchema = z.strictObject({
   autoLogin: z.boolean().default(false),
   /** The same, only for logins that an OAuth client, such as a server, has asked for. */
   autoLoginOauth2Authorize: z.boolean().default(false),
+  /** Asks on the login form for a one-time password, for authenticators that can use a second answer. */
+  requestOtp: z.boolean().default(false),
+  /** What stands beside that field. */
+  otpPrompt: z.string().min(1).default('OTP:'),
   /** Template that replaces the form of the login page. Trusted: whatever it says is shown. */
   customHtml: z.string().default(''),
   /** Keeps what the authenticator knows of people (tokens of a provider), encrypted. Needs `JUPYTERHUB_CRYPT_KEY`. */

@@ -1,6 +1,6 @@
 import type { Request, Response, Router } from 'express'
 import { describeError, HubError, statusOf } from '../../packages/core/errors.ts'
-import type { Authenticator } from '../../packages/core/authenticator.ts'
+import { type Authenticator, otpField } from '../../packages/core/authenticator.ts'
 import { within } from '../../packages/core/promises.ts'
 import type { Json } from '../../packages/core/spawner.ts'
 import { userOf } from '../domain/access.ts'
@@ -43,6 +43,8 @@ export interface LoginPageOptions {
   readonly admitsNobody: boolean
   readonly autoLogin: boolean
   readonly autoLoginOauth2Authorize: boolean
+  /** What stands beside the field for a one-time password; null: there is none. */
+  readonly otpPrompt: string | null
   /** True when the view `customLoginView` replaces the form. */
   readonly customLogin: boolean
 }
@@ -178,6 +180,7 @@ async function showForm(
       error,
       formAction: `${hubPrefix}login${query}`,
       loginForm: authenticator.loginForm ?? null,
+      otpField: options.otpPrompt === null ? null : otpField(options.otpPrompt),
       loginService: authenticator.loginService ?? null,
       loginServiceUrl: `${hubPrefix}oauth_login`,
       loginLinks: (authenticator.loginForm?.links ?? []).map(({ label, path }) => ({

@@ -75,6 +75,24 @@ export interface LoginField {
   readonly fromFragment?: true
 }
 
+/**
+ * The fields for name and password, as the hub shows them where an authenticator has no form of its
+ * own, and one for a one-time password, `otp`, where its prompt is not null.
+ */
+export function passwordFields(otpPrompt: string | null): readonly LoginField[] {
+  const fields: readonly LoginField[] = [
+    { name: 'username', label: 'Username', type: 'text', autocomplete: 'username' },
+    { name: 'password', label: 'Password', type: 'password', autocomplete: 'current-password' },
+  ]
+  return otpPrompt === null ? fields : [...fields, otpField(otpPrompt)]
+}
+
+/** For a one-time password, of those who have one. */
+export function otpField(label: string): LoginField {
+  const autocomplete = 'one-time-code'
+  return { name: 'otp', label, type: 'password', autocomplete, required: false }
+}
+
 /** What the login page shows instead of user name and password. */
 export interface LoginForm {
   readonly title: string
@@ -302,6 +320,11 @@ export interface AuthenticatorContext {
   }
   /** True when `Identity.groups` becomes the user's groups: only then it need be complete. */
   readonly manageGroups: boolean
+  /**
+   * What stands beside the field `otp` that the config wants on the login form; null: there is no such
+   * field. The hub adds it to its own form; a `loginForm` of the authenticator should have it too.
+   */
+  readonly otpPrompt: string | null
   readonly passwords: PasswordStore
   /**
    * The address of a path below `/hub` as browsers and providers see it; null when `hub.publicUrl`

@@ -116,6 +116,27 @@ describe('several authenticators', () => {
     assert.match(answer.refusal?.error ?? '', /Invalid username or password/)
   })
 
+  it('ask for a one-time password each as it is told to', async (t) => {
+    const context = await authenticatorContext(t, { manageGroups: true, otpPrompt: 'Token' })
+    const providers = [
+      staff,
+      { ...guests, requestOtp: false },
+      { ...staff, name: 'pin', requestOtp: true, otpPrompt: 'PIN' },
+    ]
+    const { authenticator } = await createAuthenticator(t, multi, { providers }, context)
+    const labels = async (name: string) => {
+      const path = `/${name}/login`
+      const route = authenticator.routes?.find((each) => each.path === path)
+      const visit: RouteVisit = { ...loginRequest(), userName: null, admin: false }
+      const page = await route?.handle(new Request(`http://hub.test${path}`), visit)
+      assert.ok(page && 'form' in page)
+      return page.form?.fields.map(({ label }) => label)
+    }
+    assert.deepEqual(await labels('staff'), ['Username', 'Password', 'Token'])
+    assert.deepEqual(await labels('guests'), ['Username', 'Password'])
+    assert.deepEqual(await labels('pin'), ['Username', 'Password', 'PIN'])
+  })
+
   it('keep groups, rules and states apart, there and back', async (t) => {
     const { authenticator } = await subject(t, [staff, { driver: full, name: 'sso' }])
     const strategy = authenticator.strategies?.['/sso']

@@ -21,6 +21,7 @@ export interface RecordedContext extends AuthenticatorContext {
 
 export interface RecordedOptions {
   readonly manageGroups?: boolean
+  readonly otpPrompt?: string
   readonly reserved?: readonly string[]
   readonly admins?: readonly string[]
   readonly cipher?: Cipher | null
@@ -54,6 +55,7 @@ export async function authenticatorContext(
     loggedOut,
     log: { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') },
     manageGroups,
+    otpPrompt: options.otpPrompt ?? null,
     passwords: passwordStore(database, { cipher, clock, users: userStore(database) }),
     isReserved: (userName) => [...reserved, ...admins].includes(nameKey(userName)),
     isAdmin: (userName) => admins.includes(nameKey(userName)),
