@@ -108,6 +108,7 @@ export function contextOfMember(
       takeTotpStep: (userName, step) => passwords.takeTotpStep(out(userName), step),
     },
     publicUrl: (path) => context.publicUrl(`/${member.name}${path}`),
+    attempt: (userName, peer) => context.attempt(userName === null ? null : out(userName), peer),
     endLogins: (userName) => context.endLogins(out(userName)),
     endSessions: (account) => context.endSessions(account),
     isReserved: (userName) => context.isReserved(out(userName)),

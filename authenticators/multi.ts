@@ -6,6 +6,8 @@ import {
   type Identity,
   type LoginForm,
   type LoginStrategy,
+  type PageLink,
+  type RouteVisit,
 } from 'portico/authenticator'
 import { HubError } from 'portico/errors'
 import { z } from 'zod'
@@ -17,7 +19,7 @@ import {
   memberStrategy,
   outer,
 } from './multi-member.ts'
-import { memberRoutes } from './multi-routes.ts'
+import { memberRoutes, outerLink } from './multi-routes.ts'
 
 const notMembers = new Set(['multi', 'quick-start', 'null'])
 
@@ -190,6 +192,15 @@ class MultiAuthenticator implements Authenticator {
     const name = (authState as { portico_provider?: unknown } | undefined)?.portico_provider
     const { logoutUrl } = this.#members.find((member) => member.name === name)?.authenticator ?? {}
     return typeof logoutUrl === 'function' ? logoutUrl(authState) : logoutUrl
+  }
+
+  accountLinks({ userName, admin }: Pick<RouteVisit, 'userName' | 'admin'>): readonly PageLink[] {
+    const own = userName === null ? undefined : this.#memberOf(userName)
+    return this.#members.flatMap((member) => {
+      const name = member === own && userName !== null ? innerName(member, userName) : null
+      const links = member.authenticator.accountLinks?.({ userName: name, admin }) ?? []
+      return links.map((link) => outerLink(member, link))
+    })
   }
 
   issueLink(): { readonly path: string; readonly expiresAt: Date } {

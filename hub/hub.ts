@@ -262,7 +262,9 @@ async function createCore(
   const activity = new Activity({ ...rights, ...rows, log, resolution })
   const { sessionIdleTimeout: idleTimeout, cookieMaxAgeDays: maxAgeDays } = config.hub
   const sessionUse = new SessionUse({ ...rights, activity, sessions, idleTimeout, maxAgeDays })
-  const people = { config, secrets, database, users, sessions, ...rights, events, log, clock }
+  const observation = createObservation(watching)
+  const { metrics } = observation
+  const people = { config, secrets, database, users, sessions, ...rights, events, metrics }
   return {
     users,
     tokens,
@@ -274,10 +276,10 @@ async function createCore(
     ...rights,
     oauth,
     events,
-    ...createObservation(watching),
+    ...observation,
     activity,
     sessionUse,
-    ...(await createAuthentication(people)),
+    ...(await createAuthentication({ ...people, log, clock })),
     clock,
   }
 }

@@ -13,6 +13,7 @@ import { providerSessions } from '../domain/provider-sessions.ts'
 import { loadManagedRoles, type ManagedRolesDeps } from '../domain/roles.ts'
 import { createRefresher, type Refresher } from '../domain/refresh.ts'
 import type { Users } from '../domain/users.ts'
+import type { Metrics } from '../metrics.ts'
 import type { Secrets } from '../secrets.ts'
 import type { Database } from '../store/database.ts'
 import { fernet } from '../store/fernet.ts'
@@ -27,6 +28,7 @@ export interface AuthenticatorDeps extends Omit<AccessEndingDeps, 'stopServers' 
   readonly secrets: Secrets
   readonly database: Database
   readonly users: AdmissionDeps['users']
+  readonly metrics: LoginDeps['metrics'] & Pick<Metrics, 'loginThrottled'>
   readonly clock: () => Date
 }
 
@@ -36,6 +38,8 @@ export interface Authentication {
   /** The accounts at providers that it knows people by. */
   readonly identities: IdentityStore
   readonly authStates: AuthStates
+  /** Slows guessing, at the login page and elsewhere. */
+  readonly guard: LoginGuard
 }
 
 /** @throws {HubError} `invalid_request` when auth state is to be kept and there is no key. */
@@ -49,16 +53,22 @@ export async function createAuthentication(deps: AuthenticatorDeps): Promise<Aut
       "'authenticator.enableAuthState' needs a key in JUPYTERHUB_CRYPT_KEY: 32 random bytes, as `openssl rand -hex 32` makes them",
     )
   const identities = identityStore(deps.database)
-  const authenticator = await driver.create(options, contextOf({ ...deps, identities }))
+  const guard = new LoginGuard({
+    ...base,
+    metrics: deps.metrics,
+    throttled: (user, peer) => deps.events.emit({ kind: 'login-throttled', user, peer }),
+  })
+  const authenticator = await driver.create(options, contextOf({ ...deps, identities, guard }))
   const kept = base.enableAuthState ? cipher : null
-  return { authenticator, identities, authStates: createAuthStates({ users, log, cipher: kept }) }
+  const authStates = createAuthStates({ users, log, cipher: kept })
+  return { authenticator, identities, authStates, guard }
 }
 
 /** What the authenticator may use of the hub. */
 function contextOf(
-  deps: AuthenticatorDeps & { readonly identities: IdentityStore },
+  deps: AuthenticatorDeps & Pick<Authentication, 'identities' | 'guard'>,
 ): AuthenticatorContext {
-  const { config, secrets, database, users, sessions, changes, log, clock } = deps
+  const { config, secrets, database, users, sessions, changes, guard, log, clock } = deps
   const { hub, authenticator } = config
   const { base, driver } = authenticator
   const names = [base.allowedUsers, base.adminUsers, base.blockedUsers, hub.adminUsers].flat()
@@ -70,6 +80,7 @@ function contextOf(
     otpPrompt: base.requestOtp ? base.otpPrompt : null,
     passwords: passwordStore(database, { cipher: fernet(secrets.cryptKeys), clock, users }),
     isReserved: (userName) => reserved.has(nameKey(userName)),
+    attempt: (userName, peer) => guard.begin(userName, peer),
     isAdmin: (userName) => admins.has(nameKey(userName)),
     async endLogins(userName) {
       const user = await users.findByName(userName)
@@ -100,7 +111,7 @@ export interface LoginsDeps extends Authentication, AccessEndingDeps {
 
 /** The login pipeline and the refreshes as this config wants them. */
 export function createLogins(deps: LoginsDeps): Logins {
-  const { config, secrets, events } = deps
+  const { config, secrets } = deps
   const { base: options, driver } = config.authenticator
   const common = { ...deps, options, provider: driver.name }
   const admission = createAdmission(common)
@@ -112,10 +123,6 @@ export function createLogins(deps: LoginsDeps): Logins {
     admission,
     records,
     accounts: new LoginAccounts({ ...common, configAdmins }),
-    guard: new LoginGuard({
-      ...options,
-      throttled: (user, peer) => events.emit({ kind: 'login-throttled', user, peer }),
-    }),
     noteLogin: (user) => refresher.noteLogin(user),
     spawnerRefusal: async (userName) =>
       (await config.spawner.driver.refusal?.(config.spawner.options, userName)) ?? null,

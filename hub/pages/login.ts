@@ -15,7 +15,7 @@ import type { Log } from '../log.ts'
 import { contextOf, type LoginCookies } from '../request.ts'
 import { allowFormsTo } from '../response-headers.ts'
 import { strictRouter } from '../router.ts'
-import { fields, loginRequest, serveAuthenticator } from './authenticator-routes.ts'
+import { fields, loginRequest, serveAuthenticator, waiting } from './authenticator-routes.ts'
 import type { Pages } from './page.ts'
 import { serveStrategies } from './provider-login.ts'
 
@@ -93,11 +93,7 @@ export function loginPages(deps: LoginPagesDeps): Router {
       )
     }
     const loggedIn = await login.attempt(loginRequest(req, res)).catch(waiting)
-    if (loggedIn instanceof HubError) {
-      res.set('Retry-After', String(loggedIn.retryAfter ?? 1))
-      return showForm(deps, req, res, loggedIn.message, statusOf[loggedIn.code])
-    }
-    if (!loggedIn) return showForm(deps, req, res, failureText(deps))
+    if (!loggedIn || loggedIn instanceof HubError) return refuse(deps, req, res, loggedIn)
     res.redirect(await open(loggedIn, req, res))
   })
 
@@ -105,7 +101,7 @@ export function loginPages(deps: LoginPagesDeps): Router {
   serveAuthenticator(router, {
     ...deps,
     open,
-    refuse: (req, res) => showForm(deps, req, res, failureText(deps)),
+    refuse: (req, res, wait) => refuse(deps, req, res, wait),
   })
   serveStrategies(router, { ...deps, open })
   return router
@@ -210,10 +206,16 @@ function customData(
   }
 }
 
-/** Too many attempts, for this address or at all: the form says so. */
-function waiting(error: unknown): HubError {
-  if (error instanceof HubError && error.retryAfter !== undefined) return error
-  throw error
+/** Shows the form again with what it says to everybody, or how long this address must wait. */
+async function refuse(
+  deps: LoginPagesDeps,
+  req: Request,
+  res: Response,
+  wait: HubError | null,
+): Promise<void> {
+  if (!wait) return showForm(deps, req, res, failureText(deps))
+  res.set('Retry-After', String(wait.retryAfter ?? 1))
+  return showForm(deps, req, res, wait.message, statusOf[wait.code])
 }
 
 /** Whether this login goes on without a page. */

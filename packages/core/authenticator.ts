@@ -146,12 +146,21 @@ export interface AuthenticatorPage {
 /** The end of a login that came through a route: the hub runs its pipeline and opens the session. */
 export interface RouteLogin {
   readonly kind: 'login'
-  readonly verdict: Verdict
+  /**
+   * Who it is, or how to find out: that is then asked for and timed as at the login page, and not at all
+   * while this address must wait.
+   */
+  readonly verdict: Verdict | ((signal: AbortSignal) => Promise<Verdict>)
+  /** The name that wrong logins are counted under. Default: what was posted as `username`. */
+  readonly userName?: string
   /** Where to go afterwards; the hub checks that it is its own. */
   readonly next?: string
   /** Headers of the answer, such as `WWW-Authenticate`. */
   readonly headers?: Readonly<Record<string, string>>
-  /** Shown when the login is refused. Default: the status 403 and the login page. */
+  /**
+   * Shown when the login is refused, or must wait: then with the reason as its `error`. Default: the
+   * login page.
+   */
   readonly refusal?: AuthenticatorPage
 }
 
@@ -228,6 +237,11 @@ export interface Authenticator {
   /** What somebody reads whom the provider knows and this hub does not let in. */
   readonly refusalText?: string
   readonly routes?: readonly AuthenticatorRoute[]
+  /**
+   * Pages of the authenticator's own that the home page leads to, such as to change a password.
+   * `userName` is null for somebody whom another authenticator has let in.
+   */
+  accountLinks?(visitor: Pick<RouteVisit, 'userName' | 'admin'>): readonly PageLink[]
   /** Asks the provider again: the current identity, or null when the user must log in again. */
   refresh?(identity: Identity): Promise<Identity | null>
   /** Which own allow rule would let this user in, or null: for `portico explain login`. */
@@ -309,6 +323,13 @@ export interface ProviderAccount {
   readonly providerSession?: string
 }
 
+/** One attempt to prove who somebody is; disposing of it ends it. */
+export interface GuardedAttempt extends Disposable {
+  succeeded(): void
+  /** Counts the attempt as wrong. Resolves when that may be answered, or the browser has gone. */
+  refused(signal: AbortSignal): Promise<void>
+}
+
 /** What the hub gives an authenticator besides its options. */
 export interface AuthenticatorContext {
   /** Lines of the hub's log. Never secrets. */
@@ -340,6 +361,13 @@ export interface AuthenticatorContext {
   isReserved(userName: string): boolean
   /** Ends every login of a user, with all that hangs on them; for a changed password. */
   endLogins(userName: string): Promise<void>
+  /**
+   * Begins an attempt on a page of the authenticator's own, such as a change of password, where
+   * somebody could guess as well as at the login page: all are counted together. Null for `userName`
+   * counts for the address alone. Logins are guarded by the hub.
+   * @throws {HubError} `too_many_requests` with the seconds to wait, `unavailable`.
+   */
+  attempt(userName: string | null, peerAddress: string): GuardedAttempt
   /** Whether the config names this user as an admin. */
   isAdmin(userName: string): boolean
 }

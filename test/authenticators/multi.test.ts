@@ -14,6 +14,7 @@ import {
   authenticatorContract,
   createAuthenticator,
   loginRequest,
+  settledVerdict,
 } from '../contracts/authenticator.ts'
 import { authenticatorContext } from '../support/authenticator-context.ts'
 import { Browser } from '../support/browser.ts'
@@ -75,7 +76,7 @@ async function subject(t: TestContext, providers: readonly object[]) {
     return answer as unknown as Omit<AuthenticatorPage, 'kind'> & Omit<RouteLogin, 'kind'>
   }
   const logIn = async (name: string, username: string, password: string) => {
-    const { verdict } = await call(`POST /${name}/login`, { username, password })
+    const verdict = await settledVerdict(await call(`POST /${name}/login`, { username, password }))
     return verdict.kind === 'identified' ? verdict.identity : verdict.reason
   }
   return { authenticator, context, call, logIn }
@@ -178,7 +179,9 @@ describe('several authenticators', () => {
     await call('POST /local/signups', hidden, 'guests:boss')
     assert.equal(await authenticator.allowedBy?.('local:zoe'), 'local: authenticator.allowApproved')
     assert.equal(await authenticator.allowedBy?.('guests:zoe'), null)
-    const { verdict } = await call('POST /local/login', { username: 'zoe', password })
+    const verdict = await settledVerdict(
+      await call('POST /local/login', { username: 'zoe', password }),
+    )
     assert.equal(verdict.kind, 'identified')
     const next = { current: password, password: 'staple battery', repeated: 'staple battery' }
     const foreign = await call('POST /local/change-password', next, 'guests:zoe')
@@ -252,5 +255,37 @@ describe('several authenticators', () => {
     await stranger.get('/hub/staff/login')
     const form = { username: 'ada', password: staffPassword }
     assert.equal((await stranger.post('/hub/staff/login', form)).status, 403)
+  })
+
+  it('make guessing slow each for itself, and say on the form how long to wait', async () => {
+    await using test = await startTestHub({
+      config: {
+        authenticator: {
+          driver: 'multi',
+          providers: [staff, guests],
+          allowedUsers: ['guests:ada', 'staff:ada'],
+          freeFailures: 2,
+          refusalTime: 0.3,
+        },
+      },
+    })
+    const browser = new Browser(test.origin)
+    await browser.get('/hub/guests/login')
+    const attempt = async (name: string, password: string) => {
+      const started = performance.now()
+      const page = await browser.post(`/hub/${name}/login`, { username: 'ada', password })
+      return { ...page, ms: performance.now() - started }
+    }
+    for (let count = 0; count < 2; count += 1) {
+      const { status, ms } = await attempt('guests', 'wrong')
+      assert.equal(status, 403)
+      assert.ok(ms >= 300, `answered after ${ms} ms`)
+    }
+    const waiting = await attempt('guests', guestPassword)
+    assert.equal(waiting.status, 429)
+    assert.ok(Number(waiting.headers.get('retry-after')) >= 1)
+    assert.match(waiting.text, /Too many wrong logins\. Wait \d+ second/)
+    assert.match(waiting.text, /action="\/hub\/guests\/login"/)
+    assert.equal((await attempt('staff', staffPassword)).status, 302)
   })
 })
