@@ -109,10 +109,14 @@ it(
 
     const framed = await chromium.visitor()
     await framed.goto(`${platform}/frame`)
-    await until('it has come back', () => {
-      const back = test.logLines.filter((line) => line.includes(' POST /hub/oauth_callback'))
-      return back.length === 3
-    })
+    await until(
+      'it has come back',
+      () => {
+        const back = test.logLines.filter((line) => line.includes(' POST /hub/oauth_callback'))
+        return back.length === 3
+      },
+      30_000,
+    )
     await framed.goto(`${hub}/hub/home`)
     assert.equal(new URL(framed.url()).pathname, '/hub/login')
     assert.ok(test.logLines.every((line) => !line.includes('eyJ')))
