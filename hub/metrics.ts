@@ -112,20 +112,11 @@ export function createMetrics(deps: MetricsDeps): Metrics {
     'duration for deleting user routes from proxy',
   )
   const plain = plainTimers(make)
-  const reports = make.counter(
-    'csp_reports_total',
-    'number of reports of what the content security policy forbids',
-  )
-  const throttled = make.counter(
-    'login_throttled_total',
-    'number of logins that were sent away or slowed down, by what for',
-    ['by'],
-  )
-  for (const by of throttles) throttled.inc({ by }, 0)
   const stop = startGauges(make, deps)
   registerProcessFigures(registry)
   return {
     ...plain,
+    ...counters(make),
     answered,
     spawned: (seconds, { status, reason }) => spawns.observe({ status, reason }, seconds),
     serverStopped: stops,
@@ -135,8 +126,6 @@ export function createMetrics(deps: MetricsDeps): Metrics {
     routeDeleted: deletions,
     loggedIn: (seconds, isOk) =>
       logins.observe({ status: isOk ? loginStatus.success : loginStatus.failure }, seconds),
-    loginThrottled: (by) => throttled.inc({ by }),
-    cspReported: () => reports.inc(),
     read: async () => ({ text: await registry.metrics(), type: registry.contentType }),
     stop,
   }
@@ -217,6 +206,24 @@ function plainTimers({ histogram }: Makers) {
     loggedOut: timer('logout_duration_seconds', 'logout method duration'),
     adopted: timer('init_spawners_duration_seconds', 'Time taken for spawners to initialize'),
     started: timer('hub_startup_duration_seconds', 'Time taken for Hub to start'),
+  }
+}
+
+/** What is only counted. */
+function counters({ counter }: Makers): Pick<Metrics, 'loginThrottled' | 'cspReported'> {
+  const reports = counter(
+    'csp_reports_total',
+    'number of reports of what the content security policy forbids',
+  )
+  const throttled = counter(
+    'login_throttled_total',
+    'number of logins that were sent away or slowed down, by what for',
+    ['by'],
+  )
+  for (const by of throttles) throttled.inc({ by }, 0)
+  return {
+    loginThrottled: (by) => throttled.inc({ by }),
+    cspReported: () => reports.inc(),
   }
 }
 
