@@ -92,21 +92,20 @@ export class WorkerPool<Request extends object, Reply> {
   #add(): Worker<Request, Reply> {
     const worker = new Worker<Request, Reply>(this.#options)
     this.#workers.add(worker)
-    worker.ready.then(
-      () => this.#next(),
-      (error: unknown) => this.#notStarted(worker, error),
-    )
-    void worker.ended.then(() => {
+    const left = (error?: unknown): void => {
       this.#workers.delete(worker)
-      this.#next()
-    })
+      if (error === undefined) this.#next()
+      else if (this.#workers.size === 0) this.#giveUp(error)
+    }
+    void worker.ready
+      .then(() => this.#next())
+      .then(() => worker.ended)
+      .then(() => left(), left)
     return worker
   }
 
-  /** Who waits is told when there is nobody else to wait for. */
-  #notStarted(worker: Worker<Request, Reply>, error: unknown): void {
-    this.#workers.delete(worker)
-    if (this.#workers.size > 0) return
+  /** Nobody is there to wait for. */
+  #giveUp(error: unknown): void {
     for (const job of this.#queue.splice(0)) job.reject(error)
   }
 

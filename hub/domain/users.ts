@@ -126,7 +126,7 @@ async function introduce(
 }
 
 function checkBlock({ blockedNames }: UsersDeps, user: User, { admin, blocked }: UserEdit): void {
-  if (blocked && admin)
+  if ((blocked ?? user.blocked) && admin)
     throw new HubError(
       'invalid_request',
       'nobody can be an admin and blocked: choose one of the two',

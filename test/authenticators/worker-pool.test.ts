@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import { promisify } from 'node:util'
 import { pam } from '../../authenticators/pam.ts'
+import { WorkerPool } from '../../authenticators/worker-pool.ts'
 import { HubError } from '../../packages/core/errors.ts'
 import { createAuthenticator, loginRequest } from '../contracts/authenticator.ts'
 import { temporaryFolder } from '../support/folder.ts'
@@ -94,6 +95,24 @@ describe('the processes that ask PAM', { skip: noAccounts }, () => {
     gate.open()
     assert.equal((await first).kind, 'identified')
     assert.equal((await third).kind, 'identified')
+  })
+
+  it('are not started over and over when they cannot start', async () => {
+    const lines: string[] = []
+    // A module that ends without a word.
+    const pool = new WorkerPool<object, object>({
+      program: 'authenticators/secret',
+      what: 'nothing',
+      workers: 4,
+      waiting: 4,
+      patience,
+      log: { warn: (line) => void lines.push(line) },
+    })
+    const signal = AbortSignal.timeout(patience)
+    const asked = [1, 2, 3].map(() => assert.rejects(pool.ask({}, signal), isBusy))
+    await Promise.all(asked)
+    await pool.close()
+    assert.equal(lines.length, 1, lines.join('\n'))
   })
 
   it('are replaced when one is killed or takes too long', async (t) => {

@@ -95,6 +95,8 @@ describe('blocking a user', { timeout: 240_000 }, () => {
     assert.equal(both.status, 400)
     assert.equal((await root('GET', 'users/bob')).json['admin'], false)
     assert.equal((await root('PATCH', 'users/bob', { blocked: 'yes' })).status, 400)
+    assert.equal((await root('PATCH', 'users/bob', { blocked: true })).status, 200)
+    assert.equal((await root('PATCH', 'users/bob', { admin: true })).status, 400)
   })
 
   it('leaves those whom the config blocks to the config', async () => {
