@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { constants, setPriority } from 'node:os'
+import { setPriority } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HubError } from 'portico/errors'
 import { programPath } from 'portico/process'
@@ -32,6 +32,8 @@ interface Job<Request, Reply> {
 /** Milliseconds until a worker must be up, and after which one without work is ended. */
 const startPatience = 30_000
 const idleTime = 300_000
+/** Below the hub, and not so far below what else runs here that logins would hardly go on. */
+const niceness = 5
 /** Milliseconds that a question waits for one of the processes there are, before another is started. */
 const growAfter = 500
 
@@ -236,7 +238,7 @@ class Worker<Request extends object, Reply> {
 /** What checks passwords may wait: the hub answers others meanwhile. */
 function giveWay({ pid }: ChildProcess): void {
   try {
-    if (pid !== undefined) setPriority(pid, constants.priority.PRIORITY_BELOW_NORMAL)
+    if (pid !== undefined) setPriority(pid, niceness)
   } catch {
     // It has ended already, or this machine does not allow it.
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { chmodSync, existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { constants, getPriority } from 'node:os'
+import { getPriority } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import { promisify } from 'node:util'
@@ -56,7 +56,9 @@ describe('the processes that ask PAM', { skip: noAccounts }, () => {
 
   it('give way to the hub', async (t) => {
     await createAuthenticator(t, pam, { service })
-    assert.deepEqual(workerPids().map(getPriority), [constants.priority.PRIORITY_BELOW_NORMAL])
+    const [priority = 0, ...more] = workerPids().map((pid) => getPriority(pid))
+    assert.deepEqual(more, [])
+    assert.ok(priority > getPriority())
   })
 
   it('are not held by the delay that a module asks for', async (t) => {
