@@ -61,6 +61,11 @@ export const lti13 = defineAuthenticator({
         'invalid_request',
         'lti13 needs hub.publicUrl: the platform sends people to its /hub/oauth_callback',
       )
+    if (callback.protocol !== 'https:')
+      throw new HubError(
+        'invalid_request',
+        'lti13 needs an https hub.publicUrl: browsers send a cookie along with what another site posts only over https',
+      )
     const keys = new PlatformKeys(options.jwksEndpoint)
     return {
       authenticate: () =>

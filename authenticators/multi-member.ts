@@ -16,6 +16,8 @@ export interface Member {
   readonly label: string
   /** Empty, or ends with a colon. */
   readonly usernamePrefix: string
+  /** What stands beside its field for a one-time password; null: it has none. */
+  readonly otpPrompt: string | null
   readonly authenticator: Authenticator
 }
 
@@ -72,7 +74,7 @@ export function outerVerdict(member: Names, verdict: Verdict): Verdict {
 
 /** The hub as one of several sees it: with its own names and paths. */
 export function contextOfMember(
-  member: Names,
+  member: Omit<Member, 'authenticator'>,
   context: AuthenticatorContext,
 ): AuthenticatorContext {
   const { passwords, log } = context
@@ -84,6 +86,7 @@ export function contextOfMember(
   const says = (message: string): string => `${member.name}: ${message}`
   return {
     ...context,
+    otpPrompt: member.otpPrompt,
     log: {
       debug: (message) => log.debug(says(message)),
       info: (message) => log.info(says(message)),
@@ -109,6 +112,7 @@ export function contextOfMember(
       takeTotpStep: (userName, step) => passwords.takeTotpStep(out(userName), step),
     },
     publicUrl: (path) => context.publicUrl(`/${member.name}${path}`),
+    attempt: (userName, peer) => context.attempt(userName === null ? null : out(userName), peer),
     endLogins: (userName) => context.endLogins(out(userName)),
     endSessions: (account) => context.endSessions(account),
     isReserved: (userName) => context.isReserved(out(userName)),

@@ -1,23 +1,13 @@
 import type {
   AuthenticatorPage,
   AuthenticatorRoute,
-  LoginField,
   PageForm,
   PageLink,
   RouteLogin,
   RouteVisit,
-  Verdict,
 } from 'portico/authenticator'
-import { HubError } from 'portico/errors'
+import { passwordFields } from 'portico/authenticator'
 import { innerName, isOf, type Member, outerVerdict } from './multi-member.ts'
-
-/** Milliseconds that one of several may take. */
-const patience = 30_000
-
-const usualFields: readonly LoginField[] = [
-  { name: 'username', label: 'Username', type: 'text', autocomplete: 'username' },
-  { name: 'password', label: 'Password', type: 'password', autocomplete: 'current-password' },
-]
 
 /** The routes of one of several below its name, and its own login form there. */
 export function memberRoutes(member: Member): readonly AuthenticatorRoute[] {
@@ -33,7 +23,10 @@ export function memberRoutes(member: Member): readonly AuthenticatorRoute[] {
         const answer = await route.handle(request, innerVisit(member, visit, isStranger))
         if (answer instanceof Response) return answer
         if (answer.kind === 'page') return outerPage(member, answer)
-        return { ...answer, verdict: outerVerdict(member, answer.verdict) }
+        const { verdict } = answer
+        if (typeof verdict !== 'function')
+          return { ...answer, verdict: outerVerdict(member, verdict) }
+        return { ...answer, verdict: async (signal) => outerVerdict(member, await verdict(signal)) }
       },
     }
   })
@@ -48,35 +41,21 @@ function formRoutes(member: Member): readonly AuthenticatorRoute[] {
   ]
 }
 
-async function logIn(member: Member, request: Request, visit: RouteVisit): Promise<RouteLogin> {
+function logIn(member: Member, request: Request, visit: RouteVisit): RouteLogin {
+  const { authenticator, usernamePrefix } = member
   const next = nextOf(request)
-  const { failure = 'Invalid username or password' } = member.authenticator.loginForm ?? {}
+  const { failure = 'Invalid username or password' } = authenticator.loginForm ?? {}
+  const { form, peerAddress } = visit
+  const headers = Object.fromEntries(request.headers)
   return {
     kind: 'login',
-    verdict: outerVerdict(member, await verdictOf(member, request, visit)),
+    async verdict(signal) {
+      const asked = { form, headers, peerAddress, signal }
+      return outerVerdict(member, await authenticator.authenticate(asked))
+    },
+    userName: form['username'] ? `${usernamePrefix}${form['username']}` : '',
     ...(next === null ? {} : { next }),
     refusal: { ...loginPage(member, next), error: failure, status: 403 },
-  }
-}
-
-/** What is thrown is a refused login, unless the browser is to see it. */
-async function verdictOf(
-  { authenticator }: Member,
-  request: Request,
-  { form, peerAddress, signal }: RouteVisit,
-): Promise<Verdict> {
-  try {
-    return await authenticator.authenticate({
-      form,
-      headers: Object.fromEntries(request.headers),
-      peerAddress,
-      signal: AbortSignal.any([signal, AbortSignal.timeout(patience)]),
-    })
-  } catch (error) {
-    const isShown =
-      error instanceof HubError && ['unavailable', 'too_many_requests'].includes(error.code)
-    if (isShown) throw error
-    return { kind: 'denied', reason: error instanceof Error ? error.message : String(error) }
   }
 }
 
@@ -91,7 +70,7 @@ function loginPage(member: Member, next: string | null): AuthenticatorPage {
     form: {
       action: `/${name}/login${query}`,
       submit: 'Log in',
-      fields: loginForm?.fields ?? usualFields,
+      fields: loginForm?.fields ?? passwordFields(member.otpPrompt),
     },
     links: [
       ...(loginForm?.links ?? []).map((link) => outerLink(member, link)),
@@ -129,7 +108,8 @@ function outerPage(member: Member, page: AuthenticatorPage): AuthenticatorPage {
   }
 }
 
-function outerLink(member: Member, link: PageLink): PageLink {
+/** The link as it is for the hub. */
+export function outerLink(member: Member, link: PageLink): PageLink {
   return { ...link, path: outerPath(member, link.path) }
 }
 

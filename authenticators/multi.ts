@@ -6,6 +6,8 @@ import {
   type Identity,
   type LoginForm,
   type LoginStrategy,
+  type PageLink,
+  type RouteVisit,
 } from 'portico/authenticator'
 import { HubError } from 'portico/errors'
 import { z } from 'zod'
@@ -17,7 +19,7 @@ import {
   memberStrategy,
   outer,
 } from './multi-member.ts'
-import { memberRoutes } from './multi-routes.ts'
+import { memberRoutes, outerLink } from './multi-routes.ts'
 
 const notMembers = new Set(['multi', 'quick-start', 'null'])
 
@@ -55,6 +57,8 @@ interface Provider {
   readonly name: string
   readonly label: string
   readonly usernamePrefix: string
+  /** Undefined: that of all. */
+  readonly otpPrompt: string | null | undefined
   readonly driver: AuthenticatorDriver
   readonly options: Record<string, unknown>
 }
@@ -70,10 +74,15 @@ function providerSchema(drivers: readonly AuthenticatorDriver[]) {
       .string()
       .regex(/^(?:[a-z0-9._-]+:)?$/, 'is empty, or ends with a colon')
       .optional(),
+    /** Whether its form asks for a one-time password, and how. Default: as `authenticator` says. */
+    requestOtp: z.boolean().optional(),
+    otpPrompt: z.string().min(1).default('OTP:'),
     driver: z.union([z.string(), z.custom<AuthenticatorDriver>(isDriver)]),
   })
   return known.transform((given, context): Provider => {
-    const { name, label = name, usernamePrefix = `${name}:`, driver: wanted, ...rest } = given
+    const { name, label = name, usernamePrefix = `${name}:`, driver: wanted, ...more } = given
+    const { requestOtp, otpPrompt: prompt, ...rest } = more
+    const otpPrompt = requestOtp === undefined ? undefined : requestOtp ? prompt : null
     const fail = (message: string, ...path: PropertyKey[]): void =>
       void context.issues.push({ code: 'custom', message, path, input: given })
     const driver =
@@ -86,7 +95,8 @@ function providerSchema(drivers: readonly AuthenticatorDriver[]) {
       return z.NEVER
     }
     const options = driver.config.safeParse(rest)
-    if (options.success) return { name, label, usernamePrefix, driver, options: options.data }
+    if (options.success)
+      return { name, label, usernamePrefix, otpPrompt, driver, options: options.data }
     for (const issue of options.error.issues) fail(issue.message, ...issue.path)
     return z.NEVER
   })
@@ -114,7 +124,8 @@ function checkNames(providers: readonly Provider[], context: z.RefinementCtx): v
 }
 
 async function createMember(provider: Provider, context: AuthenticatorContext): Promise<Member> {
-  const { driver, options, ...names } = provider
+  const { driver, options, otpPrompt = context.otpPrompt, ...rest } = provider
+  const names = { ...rest, otpPrompt }
   const authenticator = await driver.create(options, contextOfMember(names, context))
   return { ...names, authenticator }
 }
@@ -187,6 +198,15 @@ class MultiAuthenticator implements Authenticator {
   async logoutUrl(authState: Identity['authState']): Promise<string | undefined> {
     const { logoutUrl } = this.#memberOfState(authState)?.authenticator ?? {}
     return typeof logoutUrl === 'function' ? logoutUrl(authState) : logoutUrl
+  }
+
+  accountLinks({ userName, admin }: Pick<RouteVisit, 'userName' | 'admin'>): readonly PageLink[] {
+    const own = userName === null ? undefined : this.#memberOf(userName)
+    return this.#members.flatMap((member) => {
+      const name = member === own && userName !== null ? innerName(member, userName) : null
+      const links = member.authenticator.accountLinks?.({ userName: name, admin }) ?? []
+      return links.map((link) => outerLink(member, link))
+    })
   }
 
   issueLink(): { readonly path: string; readonly expiresAt: Date } {

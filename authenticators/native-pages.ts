@@ -4,6 +4,7 @@ import {
   type AuthenticatorRoute,
   type LoginField,
   nameKey,
+  otpField,
   type RouteVisit,
 } from 'portico/authenticator'
 import type { NativeParts } from './native.ts'
@@ -23,12 +24,7 @@ const ownPassword: LoginField = {
   type: 'password',
   autocomplete: 'current-password',
 }
-const codeField: LoginField = {
-  name: 'otp',
-  label: 'One-time code',
-  type: 'text',
-  autocomplete: 'one-time-code',
-}
+const codeField: LoginField = { ...otpField('One-time code'), type: 'text', required: true }
 
 /** The pages of sign-up, approval, passwords and one-time codes. */
 export function nativePages(parts: NativeParts): readonly AuthenticatorRoute[] {
@@ -87,7 +83,7 @@ async function signUp(
   { form, peerAddress, signal }: RouteVisit,
   parts: NativeParts,
 ): Promise<AuthenticatorPage> {
-  const { options, context, hasher, invitations, signupDelays } = parts
+  const { options, context, hasher, invitations } = parts
   const { passwords, log } = context
   const name = nameKey((form['username'] ?? '').trim())
   const code = form['invitation'] ?? ''
@@ -102,9 +98,9 @@ async function signUp(
     )
   const problem = passwordProblem(options, { name, password, repeated: form['repeated'] ?? '' })
   if (problem !== null) return signupPage(parts, problem)
-  signupDelays.check('', peerAddress)
-  signupDelays.failed('', peerAddress)
-  await signupDelays.slow('', signal)
+  // Whatever becomes of it: a whole class may sign up at one address, and a program shall not.
+  using attempt = context.attempt(null, peerAddress)
+  await attempt.refused(signal)
   if (!isInvited && (await passwords.countPending()) >= options.maxPending)
     return signupPage(parts, 'Too many sign-ups wait for approval. Try again later.')
   const passwordHash = await hasher.hash(password)
@@ -288,13 +284,13 @@ async function isOwn(
   { form, userName, peerAddress, signal }: RouteVisit,
   parts: NativeParts,
 ): Promise<boolean> {
-  const { context, hasher, delays } = parts
+  const { context, hasher } = parts
   const name = userName ?? ''
-  delays.check(name, peerAddress)
-  await delays.slow(name, signal)
+  using attempt = context.attempt(name, peerAddress)
   const found = await context.passwords.find(name)
   const isRight = await hasher.matches(form['current'] ?? '', found?.passwordHash ?? null)
-  if (!isRight) delays.failed(name, peerAddress)
+  if (isRight) attempt.succeeded()
+  else await attempt.refused(signal)
   return isRight
 }
 

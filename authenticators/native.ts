@@ -4,15 +4,16 @@ import {
   type AuthenticatorContext,
   defineAuthenticator,
   type Identity,
-  type LoginField,
   type LoginForm,
   type LoginRequest,
+  type PageLink,
+  type RouteVisit,
   nameKey,
+  passwordFields,
   type Verdict,
 } from 'portico/authenticator'
 import { HubError } from 'portico/errors'
 import { z } from 'zod'
-import { LoginDelays } from './login-delays.ts'
 import { nameRule, nativePages } from './native-pages.ts'
 import { PasswordHasher } from './password-hash.ts'
 import { totpStep } from './totp.ts'
@@ -28,10 +29,6 @@ const schema = z.strictObject({
   minimumPasswordLength: z.int().min(8).max(128).default(8),
   /** Refuses passwords that everybody tries first. */
   checkCommonPassword: z.boolean().default(true),
-  /** Wrong passwords after which logins become slow. They are never refused for good. */
-  allowedFailedLogins: z.int().min(1).default(5),
-  /** Longest time in seconds that one address then has to wait for one name. */
-  secondsBeforeNextTry: z.int().min(1).max(3_600).default(60),
   /** Lets people add one-time codes to their password (TOTP). Needs `JUPYTERHUB_CRYPT_KEY`. */
   enableTotp: z.boolean().default(false),
   /** Cost of a password check: one more doubles its time and memory (2^15: 32 MiB). Less is for tests. */
@@ -46,9 +43,6 @@ export interface NativeParts {
   readonly options: NativeOptions
   readonly context: AuthenticatorContext
   readonly hasher: PasswordHasher
-  readonly delays: LoginDelays
-  /** The same for sign-ups, where a whole class may come from one address. */
-  readonly signupDelays: LoginDelays
   readonly invitations: Invitations
 }
 
@@ -67,14 +61,10 @@ export const native = defineAuthenticator({
         'invalid_request',
         "authenticator.enableTotp needs JUPYTERHUB_CRYPT_KEY: take the output of 'openssl rand -hex 32'",
       )
-    const clock = (): number => performance.now()
-    const longest = options.secondsBeforeNextTry * 1_000
     return new NativeAuthenticator({
       options,
       context,
       hasher: new PasswordHasher(options.scryptCost),
-      delays: new LoginDelays({ free: options.allowedFailedLogins, longest, clock }),
-      signupDelays: new LoginDelays({ free: 40, longest: Math.min(longest, 10_000), clock }),
       invitations: new Invitations(),
     })
   },
@@ -88,22 +78,16 @@ class NativeAuthenticator implements Authenticator {
   constructor(parts: NativeParts) {
     this.#parts = parts
     this.routes = nativePages(parts)
-    this.loginForm = loginForm(parts.options)
+    this.loginForm = loginForm(parts)
   }
 
-  async authenticate({ form, peerAddress, signal }: LoginRequest): Promise<Verdict> {
-    const { delays } = this.#parts
+  async authenticate({ form }: LoginRequest): Promise<Verdict> {
     const name = nameKey((form['username'] ?? '').trim())
     if (!nameRule.test(name)) return { kind: 'denied', reason: 'no such name can sign up' }
-    delays.check(name, peerAddress)
-    await delays.slow(name, signal)
     const problem = await this.#problemWith(name, form)
-    if (problem === null) {
-      delays.succeeded(name, peerAddress)
-      return { kind: 'identified', identity: this.#identityOf(name) }
-    }
-    delays.failed(name, peerAddress)
-    return { kind: 'denied', reason: problem }
+    return problem === null
+      ? { kind: 'identified', identity: this.#identityOf(name) }
+      : { kind: 'denied', reason: problem }
   }
 
   /** Null when the password is gone or not approved any more. */
@@ -115,6 +99,18 @@ class NativeAuthenticator implements Authenticator {
   async allowedBy(userName: string): Promise<string | null> {
     const found = await this.#parts.context.passwords.find(userName)
     return found?.approved ? (this.#identityOf(userName).allowedBy ?? null) : null
+  }
+
+  accountLinks({ userName, admin }: Pick<RouteVisit, 'userName' | 'admin'>): readonly PageLink[] {
+    const codes = { label: 'One-time codes', path: '/one-time-codes' }
+    const own = [
+      { label: 'Change your password', path: '/change-password' },
+      ...(this.#parts.options.enableTotp ? [codes] : []),
+    ]
+    return [
+      ...(userName === null ? [] : own),
+      ...(admin ? [{ label: 'Sign-ups', path: '/signups' }] : []),
+    ]
   }
 
   issueLink(): { readonly path: string; readonly expiresAt: Date } {
@@ -151,23 +147,13 @@ class NativeAuthenticator implements Authenticator {
   }
 }
 
-function loginForm({ enableSignup, enableTotp }: NativeOptions): LoginForm {
-  const fields: LoginField[] = [
-    { name: 'username', label: 'Username', type: 'text', autocomplete: 'username' },
-    { name: 'password', label: 'Password', type: 'password', autocomplete: 'current-password' },
-  ]
-  if (enableTotp)
-    fields.push({
-      name: 'otp',
-      label: 'One-time code, if you have set one up',
-      type: 'text',
-      autocomplete: 'one-time-code',
-      required: false,
-    })
+function loginForm({ options, context }: NativeParts): LoginForm {
+  const { enableSignup, enableTotp } = options
+  const ownPrompt = enableTotp ? 'One-time code, if you have set one up' : null
   return {
     title: 'Log in',
     help: '',
-    fields,
+    fields: passwordFields(context.otpPrompt ?? ownPrompt),
     failure: 'Invalid username or password, or the sign-up has not been approved yet',
     ...(enableSignup ? { links: [{ label: 'Sign up', path: '/signup' }] } : {}),
   }

@@ -4,7 +4,6 @@ import {
   type AuthenticatorContext,
   defineAuthenticator,
   type Identity,
-  type LoginForm,
   nameKey,
   type Verdict,
 } from 'portico/authenticator'
@@ -31,11 +30,7 @@ const options = {
   adminGroups: groups,
   /** Takes the name that the machine has for the account, rather than the typed one in lower case. */
   pamNormalizeUsername: z.boolean().default(false),
-  /** Asks for a second answer on the login form, for modules that prompt twice. */
-  requestOtp: z.boolean().default(false),
-  /** What stands beside that field. */
-  otpPrompt: z.string().min(1).default('OTP:'),
-  /** Processes that ask PAM, each one login at a time. */
+  /** Processes that ask PAM at most, each one login at a time. One is always there. */
   executorThreads: z.int().min(1).max(64).default(4),
   /** Logins that may wait for one of them; further ones get 503. No JupyterHub name. */
   maxWaiting: z.int().min(0).default(64),
@@ -93,7 +88,6 @@ export const pam = defineAuthenticator({
 })
 
 class PamAuthenticator implements Authenticator {
-  readonly loginForm?: LoginForm
   readonly #config: Options
   readonly #pool: PamPool
   readonly #context: AuthenticatorContext
@@ -103,7 +97,6 @@ class PamAuthenticator implements Authenticator {
     this.#config = config
     this.#pool = pool
     this.#context = context
-    if (config.requestOtp) this.loginForm = otpForm(config.otpPrompt)
   }
 
   async authenticate(request: Parameters<Authenticator['authenticate']>[0]): Promise<Verdict> {
@@ -111,7 +104,8 @@ class PamAuthenticator implements Authenticator {
     const name = this.#spelling(form['username'] ?? '')
     const secrets = [
       form['password'] ?? '',
-      ...(this.#config.requestOtp ? [form['otp'] ?? ''] : []),
+      // For modules that prompt twice.
+      ...(this.#context.otpPrompt === null ? [] : [form['otp'] ?? '']),
     ]
     const problem = problemOf(name, secrets)
     if (problem !== null) return { kind: 'denied', reason: problem }
@@ -206,24 +200,6 @@ function problemOf(name: string, secrets: readonly string[]): string | null {
   if (secrets[0] === '') return 'no password'
   if (secrets.some((secret) => secret.includes('\0'))) return 'a secret holds a NUL'
   return null
-}
-
-function otpForm(prompt: string): LoginForm {
-  return {
-    title: 'Log in',
-    help: '',
-    fields: [
-      { name: 'username', label: 'Username', type: 'text', autocomplete: 'username' },
-      { name: 'password', label: 'Password', type: 'password', autocomplete: 'current-password' },
-      {
-        name: 'otp',
-        label: prompt,
-        type: 'password',
-        autocomplete: 'one-time-code',
-        required: false,
-      },
-    ],
-  }
 }
 
 /** Linux-PAM would silently fall back to the service `other`. */

@@ -1,4 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
+import { setPriority } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { HubError } from 'portico/errors'
 import { programPath } from 'portico/process'
 
@@ -23,17 +25,28 @@ interface Job<Request, Reply> {
   readonly signal: AbortSignal
   readonly resolve: (reply: Reply) => void
   readonly reject: (error: unknown) => void
+  /** By the monotonic clock, in ms. */
+  readonly since: number
 }
 
 /** Milliseconds until a worker must be up, and after which one without work is ended. */
 const startPatience = 30_000
 const idleTime = 300_000
+/** Below the hub, and not so far below what else runs here that logins would hardly go on. */
+const niceness = 5
+/** Milliseconds that a question waits for one of the processes there are, before another is started. */
+const growAfter = 500
 
-/** A bounded number of processes for calls that block, and a bounded queue before them. */
+/**
+ * A bounded number of processes for calls that block, and a bounded queue before them. Further
+ * processes are started one after the other, and only when a question has waited for a while: to start
+ * one costs more than most questions do, and holds up the caller's own process.
+ */
 export class WorkerPool<Request extends object, Reply> {
   readonly #options: WorkerPoolOptions
   readonly #workers = new Set<Worker<Request, Reply>>()
   readonly #queue: Job<Request, Reply>[] = []
+  #isGrowing = false
   #isClosed = false
 
   constructor(options: WorkerPoolOptions) {
@@ -53,9 +66,9 @@ export class WorkerPool<Request extends object, Reply> {
     return new Promise<Reply>((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason as Error)
       if (this.#isClosed) return reject(unavailable('The hub is stopping'))
-      if (this.#queue.length >= this.#options.waiting && !this.#free())
+      if (this.#queue.length >= this.#options.waiting && !this.#idle())
         return reject(unavailable('Too many logins are being checked'))
-      const job = { request, signal, resolve, reject }
+      const job = { request, signal, resolve, reject, since: performance.now() }
       const leave = (): void => {
         const place = this.#queue.indexOf(job)
         if (place >= 0) this.#queue.splice(place, 1)
@@ -74,32 +87,54 @@ export class WorkerPool<Request extends object, Reply> {
     await Promise.all([...this.#workers].map((worker) => worker.kill()))
   }
 
-  #free(): Worker<Request, Reply> | null {
-    for (const worker of this.#workers) if (!worker.isBusy) return worker
-    return this.#workers.size < this.#options.workers ? this.#add() : null
+  #idle(): Worker<Request, Reply> | undefined {
+    return [...this.#workers].find((worker) => !worker.isBusy)
   }
 
   #add(): Worker<Request, Reply> {
     const worker = new Worker<Request, Reply>(this.#options)
     this.#workers.add(worker)
-    void worker.ended.then(() => {
+    const left = (error?: unknown): void => {
       this.#workers.delete(worker)
-      this.#next()
-    })
+      if (error === undefined) this.#next()
+      else if (this.#workers.size === 0) this.#giveUp(error)
+    }
+    void worker.ready
+      .then(() => this.#next())
+      .then(() => worker.ended)
+      .then(() => left(), left)
     return worker
   }
 
+  /** Nobody is there to wait for. */
+  #giveUp(error: unknown): void {
+    for (const job of this.#queue.splice(0)) job.reject(error)
+  }
+
   #next(): void {
-    if (this.#isClosed) return
-    while (this.#queue.length > 0) {
-      const worker = this.#free()
-      const job = worker && this.#queue.shift()
+    if (this.#isClosed || this.#queue.length === 0) return
+    if (this.#workers.size === 0) this.#add()
+    for (let worker = this.#idle(); worker; worker = this.#idle()) {
+      const job = this.#queue.shift()
       if (!job) return
       void worker.ask(job).finally(() => {
         if (this.#workers.size > 1) worker.endWhenIdle()
         this.#next()
       })
     }
+    void this.#grow()
+  }
+
+  async #grow(): Promise<void> {
+    const [first] = this.#queue
+    if (!first || this.#isGrowing || this.#workers.size >= this.#options.workers) return
+    this.#isGrowing = true
+    await sleep(Math.max(0, first.since + growAfter - performance.now()), null, { ref: false })
+    const [oldest] = this.#queue
+    const isLate = oldest !== undefined && performance.now() - oldest.since >= growAfter
+    if (isLate && !this.#isClosed) await this.#add().ready.catch(() => {})
+    this.#isGrowing = false
+    this.#next()
   }
 }
 
@@ -111,7 +146,7 @@ class Worker<Request extends object, Reply> {
   readonly #patience: number
   readonly #log: WorkerPoolOptions['log']
   readonly #what: string
-  #isBusy = false
+  #isBusy = true
   #lastWords = ''
   #idle: NodeJS.Timeout | undefined
 
@@ -125,6 +160,7 @@ class Worker<Request extends object, Reply> {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     })
     this.#child = child
+    giveWay(child)
     this.#patience = patience
     this.#log = log
     this.#what = what
@@ -136,11 +172,12 @@ class Worker<Request extends object, Reply> {
       this.#lastWords = (this.#lastWords + text).slice(-2_000)
       log.warn(`${what} says: ${text.trim().slice(0, 500)}`)
     })
-    this.ready = this.#message(startPatience).then(() => {})
-    this.ready.catch(() => {})
+    this.ready = this.#message(startPatience).then(() => {
+      this.#isBusy = false
+    })
   }
 
-  /** Also when it is about to be gone. */
+  /** Also while it starts, and when it is about to be gone. */
   get isBusy(): boolean {
     return this.#isBusy || this.#child.killed || !this.#child.connected
   }
@@ -149,7 +186,6 @@ class Worker<Request extends object, Reply> {
     this.#isBusy = true
     clearTimeout(this.#idle)
     try {
-      await this.ready
       if (signal.aborted) return
       const reply = this.#message(this.#patience)
       this.#child.send(request, (error) => error && this.#child.kill('SIGKILL'))
@@ -196,6 +232,15 @@ class Worker<Request extends object, Reply> {
       }
       child.once('message', received).once('exit', died).once('error', died)
     })
+  }
+}
+
+/** What checks passwords may wait: the hub answers others meanwhile. */
+function giveWay({ pid }: ChildProcess): void {
+  try {
+    if (pid !== undefined) setPriority(pid, niceness)
+  } catch {
+    // It has ended already, or this machine does not allow it.
   }
 }
 

@@ -36,7 +36,10 @@ type UserEvent =
   | ({ readonly kind: 'login-throttled' } & OfUser & Peer)
   /** All sessions and tokens of somebody who is not let in any more. */
   | ({ readonly kind: 'access-ended'; readonly reason: string } & OfUser & Done)
-  | ({ readonly kind: 'user-created' | 'user-deleted' } & OfUser & Done)
+  | ({
+      readonly kind: 'user-created' | 'user-deleted' | 'user-blocked' | 'user-unblocked'
+    } & OfUser &
+      Done)
   | ({ readonly kind: 'user-renamed'; readonly from: string } & OfUser & Done)
   | ({ readonly kind: 'admin-changed'; readonly admin: boolean } & OfUser & Done)
 

@@ -15,6 +15,7 @@ import {
   createLogins,
   endBlocked,
   introduceUsers,
+  loadRolesOfAuthenticator,
   type Logins,
 } from './composition/logins.ts'
 import { createObservation } from './composition/observation.ts'
@@ -162,6 +163,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   if (hub.allowExistingInvalidNamedServers === 'autorename')
     await renameInvalid(core.serverRows, log)
   await servers.recall()
+  await loadRolesOfAuthenticator({ ...options, ...core, log })
   await endBlocked({ ...options, ...core, log, stopServers })
   listener.serve(createApp(parts))
   closers.add(await openSocket(dataDir, parts))
@@ -263,7 +265,9 @@ async function createCore(
   const activity = new Activity({ ...rights, ...rows, log, resolution })
   const { sessionIdleTimeout: idleTimeout, cookieMaxAgeDays: maxAgeDays } = config.hub
   const sessionUse = new SessionUse({ ...rights, activity, sessions, idleTimeout, maxAgeDays })
-  const people = { config, secrets, database, users, sessions, ...rights, events, log, clock }
+  const observation = createObservation(watching)
+  const { metrics } = observation
+  const people = { config, secrets, database, users, sessions, ...rights, events, metrics }
   return {
     users,
     tokens,
@@ -275,10 +279,10 @@ async function createCore(
     ...rights,
     oauth,
     events,
-    ...createObservation(watching),
+    ...observation,
     activity,
     sessionUse,
-    ...(await createAuthentication(people)),
+    ...(await createAuthentication({ ...people, log, clock })),
     clock,
   }
 }
@@ -378,6 +382,7 @@ function createParts(
       admitsNobody: [...allowRule.find(config)].length > 0,
       autoLogin: base.autoLogin,
       autoLoginOauth2Authorize: base.autoLoginOauth2Authorize,
+      otpPrompt: base.requestOtp ? base.otpPrompt : null,
       customLogin: base.customHtml !== '',
     },
     render: createViews(options, urls),
@@ -394,6 +399,7 @@ function createParts(
     users: createUsers({
       ...core,
       store: core.users,
+      log: deps.log,
       servers,
       pattern: base.usernamePattern,
       slowStop: hub.slowStopTimeout,

@@ -7,6 +7,10 @@ export interface SpawnOutcome {
   readonly reason: string
 }
 
+/** What makes a login wait: wrong ones under its name or from its address, or that so many are under way. */
+export type Throttle = (typeof throttles)[number]
+const throttles = ['name_and_address', 'address', 'name', 'load'] as const
+
 /** Where durations and counts are told, in seconds. Every call is cheap. */
 export interface Metrics {
   /** A request that has been answered; `handler` names what answered, and must be one of few. */
@@ -25,6 +29,8 @@ export interface Metrics {
   routesChecked(seconds: number): void
   loggedIn(seconds: number, isOk: boolean): void
   loggedOut(seconds: number): void
+  /** A login was sent away, or answered later, for what came before it. */
+  loginThrottled(by: Throttle): void
   /** Servers of the last run have been looked at. */
   adopted(seconds: number): void
   /** The hub is ready. */
@@ -106,14 +112,11 @@ export function createMetrics(deps: MetricsDeps): Metrics {
     'duration for deleting user routes from proxy',
   )
   const plain = plainTimers(make)
-  const reports = make.counter(
-    'csp_reports_total',
-    'number of reports of what the content security policy forbids',
-  )
   const stop = startGauges(make, deps)
   registerProcessFigures(registry)
   return {
     ...plain,
+    ...counters(make),
     answered,
     spawned: (seconds, { status, reason }) => spawns.observe({ status, reason }, seconds),
     serverStopped: stops,
@@ -123,7 +126,6 @@ export function createMetrics(deps: MetricsDeps): Metrics {
     routeDeleted: deletions,
     loggedIn: (seconds, isOk) =>
       logins.observe({ status: isOk ? loginStatus.success : loginStatus.failure }, seconds),
-    cspReported: () => reports.inc(),
     read: async () => ({ text: await registry.metrics(), type: registry.contentType }),
     stop,
   }
@@ -153,8 +155,8 @@ function makers(registry: Registry, prefix: string) {
       })
       return gauge
     },
-    counter: (name: string, help: string) =>
-      new Counter({ name: `${prefix}_${name}`, help, registers }),
+    counter: (name: string, help: string, labelNames: string[] = []) =>
+      new Counter({ name: `${prefix}_${name}`, help, registers, labelNames }),
     /** A histogram with a label that says whether it went well. */
     outcomes(name: string, help: string): (seconds: number, isOk: boolean) => void {
       const shown = histogram(name, help, { labels: ['status'] })
@@ -204,6 +206,24 @@ function plainTimers({ histogram }: Makers) {
     loggedOut: timer('logout_duration_seconds', 'logout method duration'),
     adopted: timer('init_spawners_duration_seconds', 'Time taken for spawners to initialize'),
     started: timer('hub_startup_duration_seconds', 'Time taken for Hub to start'),
+  }
+}
+
+/** What is only counted. */
+function counters({ counter }: Makers): Pick<Metrics, 'loginThrottled' | 'cspReported'> {
+  const reports = counter(
+    'csp_reports_total',
+    'number of reports of what the content security policy forbids',
+  )
+  const throttled = counter(
+    'login_throttled_total',
+    'number of logins that were sent away or slowed down, by what for',
+    ['by'],
+  )
+  for (const by of throttles) throttled.inc({ by }, 0)
+  return {
+    loginThrottled: (by) => throttled.inc({ by }),
+    cspReported: () => reports.inc(),
   }
 }
 

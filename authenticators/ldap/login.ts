@@ -60,7 +60,7 @@ export class DirectoryLogin {
    * otherwise why not. An empty password would log in as nobody, and succeed.
    */
   check(typed: string, password: string): { readonly login: string } | string {
-    const login = nameKey(typed)
+    const login = this.#withoutDomain(nameKey(typed))
     if (password.trim() === '') return 'the password is empty'
     // eslint-disable-next-line no-control-regex
     if (/[\u0000-\u001f\u007f]/.test(login) || password.includes('\0'))
@@ -68,6 +68,15 @@ export class DirectoryLogin {
     if (!wholeMatch(this.#options.validUsernameRegex).test(login))
       return 'the name does not match authenticator.validUsernameRegex'
     return { login }
+  }
+
+  #withoutDomain(login: string): string {
+    const [, before, account] = /^([^@\\]+)\\([^@\\]+)$/.exec(login) ?? []
+    const [, name, after] = /^([^@\\]+)@([^@\\]+)$/.exec(login) ?? []
+    const isOurs = this.#options.loginDomains.some(
+      (domain) => nameKey(domain) === (before ?? after),
+    )
+    return isOurs ? (account ?? name ?? login) : login
   }
 
   /** @throws {ServerFailure} when this server could not do it all. */
@@ -151,9 +160,13 @@ export class DirectoryLogin {
     })
     const [entry] = entries
     if (!entry || entries.length > 1) throw new Refusal(`${entries.length} entries have this name`)
-    requireSameName(valuesOf(entry, userAttribute), login)
+    const names = lookupDnUserDnAttribute ? valuesOf(entry, lookupDnUserDnAttribute) : []
+    const { useLookupDnUsername } = this.#options
+    requireSameName(
+      [...valuesOf(entry, userAttribute), ...(useLookupDnUsername ? names : [])],
+      login,
+    )
     if (lookupDnUserDnAttribute === undefined) return { dn: entry.dn, name: login }
-    const names = valuesOf(entry, lookupDnUserDnAttribute)
     const [name] = names
     if (name === undefined || names.length > 1)
       throw new Refusal(`the entry has ${names.length} values of ${lookupDnUserDnAttribute}`)

@@ -60,7 +60,12 @@ export const ldapOptions = z
     userAttribute: attribute.optional(),
     /** Calls the user as `lookupDnUserDnAttribute` says rather than as they typed it. */
     useLookupDnUsername: z.boolean().default(false),
-    /** Whole names, in lower case, must match. */
+    /**
+     * Domains that people may put before or after their name: of `EXAMPLE\ada` and `ada@example.org`
+     * only `ada` counts, when these are listed.
+     */
+    loginDomains: z.array(z.string().regex(/^[^\s@\\]+$/, 'is no domain')).default([]),
+    /** Whole names, in lower case and without such a domain, must match. */
     validUsernameRegex: z
       .string()
       .default('^[a-z][.a-z0-9_-]*$')

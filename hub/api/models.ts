@@ -39,6 +39,7 @@ export function userModel(
   const seesRoles = seesAll || holds('read:roles:users')
   const model: Model = { kind: 'user', name: user.name }
   if (seesName || seesRoles) model['admin'] = user.admin
+  if ((seesName || seesRoles) && user.blocked) model['blocked'] = true
   if (seesName) model['user_info'] = user.userInfo
   if (seesAll || holds('read:users:groups')) model['groups'] = groups
   if (seesRoles) model['roles'] = facts.roles
@@ -143,6 +144,7 @@ export const userSchema = z.object({
   kind: z.literal('user'),
   name: z.string(),
   admin: z.boolean().optional(),
+  blocked: z.literal(true).optional().meta({ description: 'There only for those who are' }),
   user_info: z.unknown().optional(),
   groups: z.array(z.string()).optional(),
   roles: z.array(z.string()).optional(),

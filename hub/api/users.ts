@@ -42,6 +42,10 @@ const newUser = z.strictObject({
 const changes = z.strictObject({
   name: z.string().optional(),
   admin: z.boolean().optional(),
+  blocked: z
+    .boolean()
+    .optional()
+    .meta({ description: 'Ends all by which they are let in, and stops their servers' }),
   auth_state: z.record(z.string(), z.unknown()).nullable().optional(),
 })
 const activityReport = z
@@ -224,27 +228,13 @@ function userChanges(deps: UsersApiDeps, models: UserModels): readonly Endpoint[
     endpoint({
       method: 'PATCH',
       path: '/users/:user',
-      summary: 'Rename a user, or make them an admin',
+      summary: 'Rename a user, make them an admin, or block them',
       access: { scopes: ['admin:users'], on: 'user' },
       body: changes,
       bodyRequired: true,
       answers: { 200: userSchema },
-      async handle({ caller, params, body: { name, admin, auth_state: state } }) {
-        const user = await users.byName(params.user)
-        checkAdminGrant(caller, admin === true || user.admin)
-        const sees = await seesAuthState(deps, caller, user)
-        if (state !== undefined) {
-          if (!sees)
-            throw new HubError('missing_scope', 'auth_state can only be set with admin:auth_state')
-          await deps.authStates.set(user, state as Json)
-        }
-        const edit = {
-          ...(name === undefined ? {} : { name }),
-          ...(admin === undefined ? {} : { admin }),
-        }
-        const model = await models.model(await users.edit(user, edit, caller.name), caller)
-        return json({ ...model, auth_state: sees ? await deps.authStates.of(user) : null })
-      },
+      handle: async ({ caller, params, body }) =>
+        json(await edited(deps, models, { caller, name: params.user, body })),
     }),
     endpoint({
       method: 'DELETE',
@@ -262,6 +252,38 @@ function userChanges(deps: UsersApiDeps, models: UserModels): readonly Endpoint[
       },
     }),
   ]
+}
+
+/** Changes a user as a PATCH says; the model of who they are then. */
+async function edited(
+  deps: UsersApiDeps,
+  models: UserModels,
+  asked: {
+    readonly caller: Caller
+    readonly name: string
+    readonly body: z.output<typeof changes>
+  },
+) {
+  const { users } = deps
+  const { caller, body } = asked
+  const { name, admin, blocked, auth_state: state } = body
+  const user = await users.byName(asked.name)
+  if (blocked && userOf(caller)?.id === user.id)
+    throw new HubError('invalid_request', 'Cannot block yourself!')
+  checkAdminGrant(caller, admin === true || user.admin)
+  const sees = await seesAuthState(deps, caller, user)
+  if (state !== undefined) {
+    if (!sees)
+      throw new HubError('missing_scope', 'auth_state can only be set with admin:auth_state')
+    await deps.authStates.set(user, state as Json)
+  }
+  const edit = {
+    ...(name === undefined ? {} : { name }),
+    ...(admin === undefined ? {} : { admin }),
+    ...(blocked === undefined ? {} : { blocked }),
+  }
+  const model = await models.model(await users.edit(user, edit, caller.name), caller)
+  return { ...model, auth_state: sees ? await deps.authStates.of(user) : null }
 }
 
 /** Whether the caller may read and write what the authenticator knows of this user. */

@@ -95,6 +95,7 @@ const show = hubCommand({
     printFacts(context, user, {
       Name: user.name,
       Admin: user.admin ? 'yes' : 'no',
+      Blocked: user.blocked ? 'yes' : 'no',
       Groups: listed(user.groups),
       Roles: listed(user.roles),
       Servers: serversOf(user),
@@ -177,6 +178,35 @@ const rename = hubCommand({
   },
 })
 
+const block = hubCommand({
+  name: 'users block',
+  usage: 'NAME... | -',
+  positionals: some,
+  summary: 'Keep users out from now on: logins and tokens end, servers stop.',
+  details: 'They are no admins any more. Somebody who has no user yet: authenticator.blockedUsers.',
+  examples: ['users block eve', 'users block - < left.txt'],
+  async run(client, context) {
+    return forEachName(context, await namesOf(context), {
+      work: (name) => client.updateUser(name, { blocked: true }),
+      told: (name) => `${name} is blocked`,
+    })
+  },
+})
+
+const unblock = hubCommand({
+  name: 'users unblock',
+  usage: 'NAME... | -',
+  positionals: some,
+  summary: 'Let users log in again who were blocked.',
+  examples: ['users unblock eve'],
+  async run(client, context) {
+    return forEachName(context, await namesOf(context), {
+      work: (name) => client.updateUser(name, { blocked: false }),
+      told: (name) => `${name} is not blocked any more`,
+    })
+  },
+})
+
 const setAdmin: Command = {
   name: 'users set-admin',
   usage: 'NAME',
@@ -223,4 +253,13 @@ async function changeAdminOffline(dataDir: string, name: string, admin: boolean)
   return withDatabase(dataDir, (database) => userStore(database).setAdmin(name, admin))
 }
 
-export const userCommands: readonly Command[] = [list, show, create, remove, rename, setAdmin]
+export const userCommands: readonly Command[] = [
+  list,
+  show,
+  create,
+  remove,
+  rename,
+  block,
+  unblock,
+  setAdmin,
+]

@@ -10,8 +10,10 @@ import { LoginAccounts } from '../domain/login-accounts.ts'
 import { LoginGuard } from '../domain/login-guard.ts'
 import { createLogin, type Login, type LoginDeps } from '../domain/login.ts'
 import { providerSessions } from '../domain/provider-sessions.ts'
+import { loadManagedRoles, type ManagedRolesDeps } from '../domain/roles.ts'
 import { createRefresher, type Refresher } from '../domain/refresh.ts'
 import type { Users } from '../domain/users.ts'
+import type { Metrics } from '../metrics.ts'
 import type { Secrets } from '../secrets.ts'
 import type { Database } from '../store/database.ts'
 import { fernet } from '../store/fernet.ts'
@@ -26,6 +28,7 @@ export interface AuthenticatorDeps extends Omit<AccessEndingDeps, 'stopServers' 
   readonly secrets: Secrets
   readonly database: Database
   readonly users: AdmissionDeps['users']
+  readonly metrics: LoginDeps['metrics'] & Pick<Metrics, 'loginThrottled'>
   readonly clock: () => Date
 }
 
@@ -35,6 +38,8 @@ export interface Authentication {
   /** The accounts at providers that it knows people by. */
   readonly identities: IdentityStore
   readonly authStates: AuthStates
+  /** Slows guessing, at the login page and elsewhere. */
+  readonly guard: LoginGuard
 }
 
 /** @throws {HubError} `invalid_request` when auth state is to be kept and there is no key. */
@@ -48,16 +53,22 @@ export async function createAuthentication(deps: AuthenticatorDeps): Promise<Aut
       "'authenticator.enableAuthState' needs a key in JUPYTERHUB_CRYPT_KEY: 32 random bytes, as `openssl rand -hex 32` makes them",
     )
   const identities = identityStore(deps.database)
-  const authenticator = await driver.create(options, contextOf({ ...deps, identities }))
+  const guard = new LoginGuard({
+    ...base,
+    metrics: deps.metrics,
+    throttled: (user, peer) => deps.events.emit({ kind: 'login-throttled', user, peer }),
+  })
+  const authenticator = await driver.create(options, contextOf({ ...deps, identities, guard }))
   const kept = base.enableAuthState ? cipher : null
-  return { authenticator, identities, authStates: createAuthStates({ users, log, cipher: kept }) }
+  const authStates = createAuthStates({ users, log, cipher: kept })
+  return { authenticator, identities, authStates, guard }
 }
 
 /** What the authenticator may use of the hub. */
 function contextOf(
-  deps: AuthenticatorDeps & { readonly identities: IdentityStore },
+  deps: AuthenticatorDeps & Pick<Authentication, 'identities' | 'guard'>,
 ): AuthenticatorContext {
-  const { config, secrets, database, users, sessions, changes, log, clock } = deps
+  const { config, secrets, database, users, sessions, changes, guard, log, clock } = deps
   const { hub, authenticator } = config
   const { base, driver } = authenticator
   const admins = new Set(configAdmins(config).map(nameKey))
@@ -67,8 +78,10 @@ function contextOf(
   return {
     log,
     manageGroups: base.manageGroups,
+    otpPrompt: base.requestOtp ? base.otpPrompt : null,
     passwords: passwordStore(database, { cipher: fernet(secrets.cryptKeys), clock, users }),
     isReserved: (userName) => reserved.has(nameKey(userName)) || reserved.has(mapped(userName)),
+    attempt: (userName, peer) => guard.begin(userName, peer),
     isAdmin: (userName) => admins.has(mapped(userName)),
     async endLogins(userName) {
       const user = await users.findByName(userName)
@@ -105,7 +118,7 @@ export interface LoginsDeps extends Authentication, AccessEndingDeps {
 
 /** The login pipeline and the refreshes as this config wants them. */
 export function createLogins(deps: LoginsDeps): Logins {
-  const { config, secrets, events } = deps
+  const { config, secrets } = deps
   const { base: options, driver } = config.authenticator
   const common = { ...deps, options, provider: driver.name }
   const rules = { ...common, configAdmins: configAdmins(config) }
@@ -117,10 +130,6 @@ export function createLogins(deps: LoginsDeps): Logins {
     admission,
     records,
     accounts: new LoginAccounts(rules),
-    guard: new LoginGuard({
-      ...options,
-      throttled: (user, peer) => events.emit({ kind: 'login-throttled', user, peer }),
-    }),
     noteLogin: (user) => refresher.noteLogin(user),
     spawnerRefusal: async (userName) =>
       (await config.spawner.driver.refusal?.(config.spawner.options, userName)) ?? null,
@@ -131,13 +140,15 @@ export function createLogins(deps: LoginsDeps): Logins {
 }
 
 /**
- * Ends what blocked users still have from before they were blocked; `stopServers` of the deps is
- * called for each. Admins among them are none any more.
+ * Ends what users still have whom the config has blocked since, or whom a hub that was killed was just
+ * blocking; `stopServers` of the deps is called for each. Admins among them are none any more.
  */
 export async function endBlocked(
   deps: AccessEndingDeps & Pick<LoginsDeps, 'config' | 'users'>,
 ): Promise<void> {
   const { config, users, events } = deps
+  for (const user of await users.blocked())
+    await endAccess(deps, user, { reason: 'the account is blocked', servers: true })
   for (const name of config.authenticator.base.blockedUsers) {
     const user = await users.findByName(name)
     if (!user) continue
@@ -147,6 +158,16 @@ export async function endBlocked(
     }
     await endAccess(deps, user, { reason: 'authenticator.blockedUsers', servers: true })
   }
+}
+
+/** Loads the roles that the authenticator manages, where the config lets it. */
+export async function loadRolesOfAuthenticator(
+  deps: Omit<ManagedRolesDeps, 'groups'> & Pick<LoginsDeps, 'config' | 'groupRows'>,
+): Promise<void> {
+  const { base, driver } = deps.config.authenticator
+  const { manageRoles, resetManagedRolesOnStartup: reset, usernamePattern } = base
+  const options = { reset, usernamePattern, provider: driver.name }
+  if (manageRoles) await loadManagedRoles({ ...deps, groups: deps.groupRows }, options)
 }
 
 /** Most users whom the authenticator is told of at once. */

@@ -30,6 +30,8 @@ export interface Rights {
   readonly groupRows: GroupStore
   readonly changes: Changes
   readonly access: Access
+  /** Keys of the names that the config blocks. */
+  readonly blockedNames: ReadonlySet<string>
 }
 
 /**
@@ -60,7 +62,7 @@ export async function createRights(deps: RightsDeps): Promise<Rights> {
   )
   const changes = new Changes()
   const catalogue = scopeCatalogue(hub.customScopes)
-  const blocked = new Set(base.blockedUsers.map(nameKey))
-  const access = createAccess({ ...stores, roles, changes, catalogue, blocked })
-  return { roles, groupRows, changes, access }
+  const blockedNames = new Set(base.blockedUsers.map(nameKey))
+  const access = createAccess({ ...stores, roles, changes, catalogue, blocked: blockedNames })
+  return { roles, groupRows, changes, access, blockedNames }
 }

@@ -232,6 +232,17 @@ const userMap: Check = {
   },
 }
 
+const managedRoles: Check = {
+  reads: ['authenticator.manageRoles', 'authenticator.resetManagedRolesOnStartup'],
+  *find({ authenticator: { base } }) {
+    if (!base.resetManagedRolesOnStartup || base.manageRoles) return
+    yield {
+      path: 'authenticator.resetManagedRolesOnStartup',
+      message: "needs 'authenticator.manageRoles: true': without it there is nothing to reset",
+    }
+  },
+}
+
 /** Findings of these keep the hub from starting. */
 export const refusals: readonly Check[] = [
   plainHttp,
@@ -244,6 +255,7 @@ export const refusals: readonly Check[] = [
   contradictoryPages,
   contradictoryUsers,
   userMap,
+  managedRoles,
   ...roleChecks,
 ]
 

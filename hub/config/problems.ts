@@ -41,6 +41,7 @@ function article(noun: string): string {
 /** JupyterHub's names that are not the camelCase form of ours. */
 const renamed = new Map([
   ['whitelist', 'allowedUsers'],
+  ['allowedFailedLogins', 'freeFailures'],
   ['authenticatorClass', 'authenticator.driver'],
   ['spawnerClass', 'spawner.driver'],
   ['proxyClass', 'proxy.driver'],

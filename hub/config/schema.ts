@@ -137,10 +137,16 @@ export const authenticatorSchema = z.strictObject({
   manageGroups: z.boolean().default(false),
   /** The authenticator gives roles, replaced at each login and refresh. */
   manageRoles: z.boolean().default(false),
+  /** At each start, roles and members that the authenticator gave and does not know any more are gone. */
+  resetManagedRolesOnStartup: z.boolean().default(false),
   /** Goes on to the authenticator without showing the login page. */
   autoLogin: z.boolean().default(false),
   /** The same, only for logins that an OAuth client, such as a server, has asked for. */
   autoLoginOauth2Authorize: z.boolean().default(false),
+  /** Asks on the login form for a one-time password, for authenticators that can use a second answer. */
+  requestOtp: z.boolean().default(false),
+  /** What stands beside that field. */
+  otpPrompt: z.string().min(1).default('OTP:'),
   /** Template that replaces the form of the login page. Trusted: whatever it says is shown. */
   customHtml: z.string().default(''),
   /** Keeps what the authenticator knows of people (tokens of a provider), encrypted. Needs `JUPYTERHUB_CRYPT_KEY`. */

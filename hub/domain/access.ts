@@ -82,6 +82,8 @@ export interface Access {
   groupsOf(userName: string): Promise<readonly string[]>
   /** Null when the owner is gone, or blocked. */
   ownerOf(token: Token): Promise<Owner | null>
+  /** Whether there is such a user at this moment, and nobody has blocked them. */
+  admits(user: Pick<User, 'id'>): Promise<boolean>
   /** What each of these tokens of this owner allows now: expanded, and no more than the owner holds. */
   effectiveScopes(owner: Owner, tokens: readonly Token[]): Promise<readonly ReadonlySet<string>[]>
   /** Those of the raw `scopes` that a token of this owner may not be given, since the owner lacks them. */
@@ -224,6 +226,10 @@ class CachedAccess implements Access {
     }
     const service = serviceId === null ? null : await this.#deps.tokens.findService(serviceId)
     return service && { kind: 'service', service }
+  }
+
+  async admits({ id }: Pick<User, 'id'>): Promise<boolean> {
+    return (await this.#user(id)) !== null
   }
 
   /** Null when there is no such user, or not for the hub. */

@@ -215,6 +215,8 @@ function subjectOf(event: HubEvent): Subject {
     case 'login-failed':
     case 'login-throttled':
     case 'access-ended':
+    case 'user-blocked':
+    case 'user-unblocked':
       return { scopes: ['admin:users'], on: userOf(event) }
     case 'user-created':
     case 'user-deleted':

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BoundedMap } from '../../packages/core/bounded-map.ts'
+import type { GuardedAttempt } from '../../packages/core/authenticator.ts'
 import { HubError } from '../../packages/core/errors.ts'
 import { nameKey } from '../../packages/core/slug.ts'
+import type { Metrics } from '../metrics.ts'
 import { networkOf } from './address-network.ts'
+import { FailureCounts } from './failure-counts.ts'
 
 export interface LoginGuardOptions {
   /** Seconds: a refusal is answered after this time, or a multiple of it, and a random bit more. */
@@ -11,20 +13,14 @@ export interface LoginGuardOptions {
   readonly freeFailures: number
   /** Called when an address must wait from now on. */
   readonly throttled: (userName: string, peer: string) => void
-}
-
-interface Failures {
-  readonly count: number
-  /** By the monotonic clock, in ms. */
-  readonly last: number
+  readonly metrics: Pick<Metrics, 'loginThrottled'>
+  /** Milliseconds, ever growing. Default: the monotonic clock. */
+  readonly clock?: () => number
 }
 
 /** Attempts under way at once, of all and of one address; more are sent away. */
 const mostAtOnce = 1_000
 const mostOfAddress = 400
-/** Names, addresses and pairs that are remembered, each; the oldest are forgotten first. */
-const capacity = 10_000
-const forgottenAfter = 15 * 60_000
 /** One address may stand for a whole campus: so many times the failures of one name are free. */
 const addressFactor = 10
 const longestForPair = 30_000
@@ -39,35 +35,44 @@ const longestForName = 3_000
  */
 export class LoginGuard {
   readonly #options: LoginGuardOptions
-  readonly #pairs = new BoundedMap<string, Failures>(capacity)
-  readonly #addresses = new BoundedMap<string, Failures>(capacity)
-  readonly #names = new BoundedMap<string, Failures>(capacity)
+  readonly #clock: () => number
+  readonly #pairs: FailureCounts
+  readonly #addresses: FailureCounts
+  readonly #names: FailureCounts
   /** Attempts under way, by pair and by address. */
   readonly #open = new Map<string, number>()
   #underWay = 0
 
   constructor(options: LoginGuardOptions) {
     this.#options = options
+    this.#clock = options.clock ?? (() => performance.now())
+    const free = options.freeFailures === 0 ? Infinity : options.freeFailures
+    const ofAll = { free: free * addressFactor, clock: this.#clock }
+    this.#pairs = new FailureCounts({ free, longest: longestForPair, clock: this.#clock })
+    this.#addresses = new FailureCounts({ ...ofAll, longest: longestForAddress })
+    this.#names = new FailureCounts({ ...ofAll, longest: longestForName })
   }
 
   /**
-   * Begins an attempt. `name` is as it was typed; empty when nothing was.
+   * Begins an attempt. `name` is as it was typed: empty when nothing was, which is not counted; null
+   * counts for the address alone.
    * @throws {HubError} `too_many_requests` with the seconds to wait, `unavailable` when too many are under way.
    */
-  begin(name: string, peer: string): GuardedAttempt {
+  begin(name: string | null, peer: string): GuardedAttempt {
     const address = networkOf(peer)
-    const places = name === '' ? [address] : [address, pairOf(name, address)]
-    this.#checkWait(name, address)
-    if (this.#underWay >= mostAtOnce || this.#openAt(address) >= mostOfAddress)
-      throw new HubError('unavailable', 'too many people are logging in; try again in a moment', {
-        retryAfter: 1,
-      })
+    const pair = name ? pairOf(name, address) : null
+    if (name !== '') this.#checkWait(pair, address)
+    this.#checkLoad(address)
+    const places = pair === null ? [address] : [address, pair]
     this.#count(places, 1)
-    const started = performance.now()
+    const started = this.#clock()
     return {
-      succeeded: () => void this.#pairs.delete(pairOf(name, address)),
+      succeeded: () => {
+        if (pair !== null) this.#pairs.forget(pair)
+      },
       refused: async (signal) => {
-        const before = this.#delayOf(this.#names, nameKey(name), longestForName)
+        const before = name ? this.#names.delayOf(nameKey(name)) : 0
+        if (before > 0) this.#options.metrics.loginThrottled('name')
         this.#note(name, address, peer)
         await this.#refusalDue(started, before, signal)
       },
@@ -88,77 +93,53 @@ export class LoginGuard {
     }
   }
 
-  #checkWait(name: string, address: string): void {
-    if (name === '' || this.#options.freeFailures === 0) return
-    const pair = pairOf(name, address)
-    const wait = Math.max(
-      this.#waitOf(this.#pairs, pair, longestForPair),
-      this.#waitOf(this.#addresses, address, longestForAddress),
-      this.#isRushing(pair) ? 1_000 : 0,
-    )
+  #checkLoad(address: string): void {
+    if (this.#underWay < mostAtOnce && this.#openAt(address) < mostOfAddress) return
+    this.#options.metrics.loginThrottled('load')
+    throw new HubError('unavailable', 'too many people are logging in; try again in a moment', {
+      retryAfter: 1,
+    })
+  }
+
+  #checkWait(pair: string | null, address: string): void {
+    const rush = pair !== null && this.#isRushing(pair) ? 1_000 : 0
+    const ofPair = pair === null ? 0 : Math.max(this.#pairs.waitOf(pair), rush)
+    const ofAddress = this.#addresses.waitOf(address)
+    const wait = Math.max(ofPair, ofAddress)
     if (wait <= 0) return
+    this.#options.metrics.loginThrottled(ofPair >= ofAddress ? 'name_and_address' : 'address')
     const retryAfter = Math.ceil(wait / 1000)
     throw new HubError(
       'too_many_requests',
-      `Too many wrong logins. Wait ${retryAfter} ${retryAfter === 1 ? 'second' : 'seconds'} and try again.`,
+      `Too many ${pair === null ? 'attempts' : 'wrong logins'}. Wait ${retryAfter} ${retryAfter === 1 ? 'second' : 'seconds'} and try again.`,
       { retryAfter },
     )
   }
 
   /** What is under way may fail: no more of it than failures are free, and then one after the other. */
   #isRushing(pair: string): boolean {
+    const { freeFailures } = this.#options
     const open = this.#openAt(pair)
-    return open > 0 && open + (recall(this.#pairs, pair)?.count ?? 0) >= this.#options.freeFailures
+    return freeFailures > 0 && open > 0 && open + this.#pairs.of(pair) >= freeFailures
   }
 
-  #note(name: string, address: string, peer: string): void {
-    if (name === '' || this.#options.freeFailures === 0) return
-    const count = remember(this.#pairs, pairOf(name, address))
-    remember(this.#addresses, address)
-    remember(this.#names, nameKey(name))
-    if (count === this.#options.freeFailures) this.#options.throttled(name, peer)
+  #note(name: string | null, address: string, peer: string): void {
+    const { freeFailures, throttled } = this.#options
+    if (name === '' || freeFailures === 0) return
+    this.#addresses.add(address)
+    if (name === null) return
+    this.#names.add(nameKey(name))
+    if (this.#pairs.add(pairOf(name, address)) === freeFailures) throttled(name, peer)
   }
 
   /** Waits for the next multiple of the time of refusals, so that how long it took tells little. */
   async #refusalDue(started: number, extra: number, signal: AbortSignal): Promise<void> {
     const step = this.#options.refusalTime * 1000
     if (step === 0) return
-    const elapsed = performance.now() - started
+    const elapsed = this.#clock() - started
     const due = (Math.floor(elapsed / step) + 1 + Math.random() / 4) * step + extra
     await sleep(due - elapsed, null, { signal }).catch(() => {})
   }
-
-  #waitOf(map: BoundedMap<string, Failures>, key: string, longest: number): number {
-    const known = recall(map, key)
-    return known ? known.last + this.#delayOf(map, key, longest) - performance.now() : 0
-  }
-
-  #delayOf(map: BoundedMap<string, Failures>, key: string, longest: number): number {
-    const { freeFailures } = this.#options
-    const free = map === this.#pairs ? freeFailures : freeFailures * addressFactor
-    const over = (recall(map, key)?.count ?? 0) - free
-    return over < 0 || freeFailures === 0 ? 0 : Math.min(1000 * 2 ** over, longest)
-  }
-}
-
-/** One attempt to log in; disposing of it ends it. */
-export interface GuardedAttempt extends Disposable {
-  succeeded(): void
-  /** Resolves when the refusal may be answered, or the browser has gone. */
-  refused(signal: AbortSignal): Promise<void>
-}
-
-function recall(map: BoundedMap<string, Failures>, key: string): Failures | undefined {
-  const known = map.get(key)
-  if (!known || performance.now() - known.last <= forgottenAfter) return known
-  map.delete(key)
-  return undefined
-}
-
-function remember(map: BoundedMap<string, Failures>, key: string): number {
-  const count = (recall(map, key)?.count ?? 0) + 1
-  map.set(key, { count, last: performance.now() })
-  return count
 }
 
 const pairOf = (name: string, address: string): string => `${address} ${nameKey(name)}`

@@ -4,7 +4,7 @@ import type {
   Authenticator,
   Identity,
   LoginRequest,
-  Verdict,
+  RouteLogin,
 } from '../../packages/core/authenticator.ts'
 import type { AuthenticatorOptions } from '../config.ts'
 import type { Events } from '../events.ts'
@@ -35,14 +35,17 @@ export interface LoginExplanation {
   readonly userName: string
 }
 
+/** What a route of the authenticator says, or how it finds out. */
+type GivenVerdict = RouteLogin['verdict']
+
 export interface Login {
   /**
    * Runs the pipeline. Null for every kind of refusal: the reason is in the log, never in the answer.
-   * With a `verdict`, from a route of the authenticator, nobody is asked again who this is.
+   * With a `verdict`, from a route of the authenticator, nobody else is asked who this is.
    * @throws {HubError} `invalid_request` for fields that are too long; `unavailable` and
    * `too_many_requests` when nobody can be let in now.
    */
-  attempt(request: LoginRequest, verdict?: Verdict): Promise<LoggedIn | null>
+  attempt(request: LoginRequest, verdict?: GivenVerdict): Promise<LoggedIn | null>
   /** The same without a session: for credentials that come with the one request they are for. */
   identify(request: LoginRequest): Promise<User | null>
   /** Ends one session and every token that was issued through it. */
@@ -98,7 +101,7 @@ class LoginPipeline implements Login {
     this.#deps = deps
   }
 
-  async attempt(request: LoginRequest, verdict?: Verdict): Promise<LoggedIn | null> {
+  async attempt(request: LoginRequest, verdict?: GivenVerdict): Promise<LoggedIn | null> {
     const { log, events, metrics } = this.#deps
     const seconds = stopwatch()
     const entered = await this.#enter(request, verdict)
@@ -122,7 +125,7 @@ class LoginPipeline implements Login {
   /** Who this is, as a user of the hub; null after a refusal, which is in the log. */
   async #enter(
     request: LoginRequest,
-    verdict?: Verdict,
+    verdict?: GivenVerdict,
   ): Promise<{ readonly user: User; readonly identity: Identity } | null> {
     checkSizes(request.form)
     const { guard, noteLogin } = this.#deps
@@ -132,7 +135,8 @@ class LoginPipeline implements Login {
     const signal = AbortSignal.any([request.signal, AbortSignal.timeout(patience)])
     const entered = await this.#admit({ ...request, signal }, verdict).catch(reasonOf)
     if (typeof entered === 'string') {
-      const said = verdict?.kind === 'identified' ? verdict.identity.userName : typed
+      const isKnown = typeof verdict === 'object' && verdict.kind === 'identified'
+      const said = isKnown ? verdict.identity.userName : typed
       this.#refuse(typed === '' ? said : typed, peer, entered)
       await attempt.refused(request.signal)
       return null
@@ -144,7 +148,7 @@ class LoginPipeline implements Login {
 
   async #admit(
     request: LoginRequest,
-    verdict?: Verdict,
+    verdict?: GivenVerdict,
   ): Promise<{ readonly user: User; readonly identity: Identity } | string> {
     const identity = await this.#identify(request, verdict)
     if (typeof identity === 'string') return identity
@@ -187,9 +191,12 @@ class LoginPipeline implements Login {
   }
 
   /** The identity under its name here, or why it may not come in. */
-  async #identify(request: LoginRequest, given?: Verdict): Promise<Identity | string> {
+  async #identify(request: LoginRequest, given?: GivenVerdict): Promise<Identity | string> {
     const { authenticator, accounts, admission, options, spawnerRefusal } = this.#deps
-    const verdict = given ?? (await authenticator.authenticate(request))
+    const verdict =
+      typeof given === 'function'
+        ? await given(request.signal)
+        : (given ?? (await authenticator.authenticate(request)))
     if (verdict.kind === 'denied') return verdict.reason
     const userName =
       (await accounts.userOf(verdict.identity))?.name ??

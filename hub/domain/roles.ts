@@ -1,10 +1,12 @@
-import { HubError } from '../../packages/core/errors.ts'
+import type { Authenticator } from '../../packages/core/authenticator.ts'
+import { describeError, HubError } from '../../packages/core/errors.ts'
+import { within } from '../../packages/core/promises.ts'
 import { defaultRoles } from '../../packages/core/scopes.ts'
 import { nameKey } from '../../packages/core/slug.ts'
 import type { ConfiguredGroups, ConfiguredRole } from '../config/roles.ts'
 import type { Log } from '../log.ts'
 import type { GroupStore } from '../store/groups.ts'
-import type { RoleDefinition, RolePlan, RoleStore } from '../store/roles.ts'
+import type { ManagedRolePlan, RoleDefinition, RolePlan, RoleStore } from '../store/roles.ts'
 import type { UserStore } from '../store/users.ts'
 import { invalidName } from './admission.ts'
 
@@ -72,6 +74,59 @@ export async function loadRights(deps: LoadRightsDeps, config: ConfiguredRights)
   for (const { name, scopes } of plans) {
     const gained = scopes.filter((scope) => before.get(name)?.scopes.includes(scope) === false)
     if (gained.length > 0) log.warn(`the role ${name} has gained scopes: ${gained.join(', ')}`)
+  }
+}
+
+/** Milliseconds that an authenticator has to say which roles there are. */
+const patience = 60_000
+
+export interface ManagedRolesDeps extends Omit<LoadRightsDeps, 'services'> {
+  readonly authenticator: Pick<Authenticator, 'loadManagedRoles'>
+}
+
+/**
+ * Loads the roles that the authenticator manages, with their members. What it has given before stays,
+ * unless `reset` says that only this counts: then a start without its answer fails.
+ * @throws {HubError} `invalid_request` for a name nobody can have, and with `reset` when the
+ * authenticator cannot say which roles there are; what it throws itself.
+ */
+export async function loadManagedRoles(
+  deps: ManagedRolesDeps,
+  options: {
+    readonly reset: boolean
+    readonly usernamePattern: RegExp | null
+    /** The authenticator's name, for messages. */
+    readonly provider: string
+  },
+): Promise<void> {
+  const { authenticator, users, roles, log } = deps
+  const { reset, usernamePattern, provider } = options
+  if (!authenticator.loadManagedRoles) {
+    if (!reset) return
+    throw new HubError(
+      'invalid_request',
+      `The authenticator '${provider}' cannot say which roles there are, so that authenticator.resetManagedRolesOnStartup would leave none: remove that option`,
+    )
+  }
+  try {
+    const asked = authenticator.loadManagedRoles()
+    const given = await within(patience, asked, `'${provider}'`)
+    const names = new Names({ ...deps, services: new Map() }, usernamePattern)
+    const plans: ManagedRolePlan[] = []
+    for (const role of given) {
+      const members = {
+        users: await names.userIds(role.users ?? []),
+        groups: await names.groupIds(role.groups ?? []),
+      }
+      // The mark of an admin goes with the role, and everybody has the role `user`.
+      if (role.name === 'admin')
+        for (const name of role.users ?? []) await users.setAdmin(name, true)
+      else if (role.name !== 'user') plans.push({ ...role, ...members })
+    }
+    await roles.loadManaged(plans, { reset })
+  } catch (error) {
+    if (reset) throw error
+    log.error('the roles of the authenticator could not be loaded', { error: describeError(error) })
   }
 }
 

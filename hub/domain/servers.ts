@@ -17,6 +17,7 @@ import type { RoleStore } from '../store/roles.ts'
 import type { ServerStore, StoredServer } from '../store/servers.ts'
 import type { TokenStore } from '../store/tokens.ts'
 import type { User, UserDetails } from '../store/users.ts'
+import type { Access } from './access.ts'
 import type { Activity } from './activity.ts'
 import type { AuthStates } from './auth-states.ts'
 import type { Changes } from './changes.ts'
@@ -59,6 +60,8 @@ export interface ServersDeps {
   readonly named: NamedServerOptions
   /** Throws when the user may not have a server started now. */
   readonly beforeStart?: (user: User) => Promise<void>
+  /** Who is blocked gets no server. Default: everybody does. */
+  readonly access?: Pick<Access, 'admits'>
   /** What `spawner.authStateHook` is given. */
   readonly authStates: Pick<AuthStates, 'of'>
   /** True for the embedded server, which does PKCE. */
@@ -143,7 +146,7 @@ export class Servers {
   /**
    * Begins to start a server; resolves once that is written down. A start that is already under way
    * is joined. A named server is made if need be.
-   * @throws {HubError} `forbidden` when the user must log in again, `server_running`, `server_pending`, `too_many_requests`, `unavailable`, and
+   * @throws {HubError} `forbidden` when the user is blocked or must log in again, `server_running`, `server_pending`, `too_many_requests`, `unavailable`, and
    * `invalid_request` when it may not have this name.
    */
   async start(user: User, name: string, request: StartRequest): Promise<ServerRun> {
@@ -156,6 +159,8 @@ export class Servers {
   async #start(user: User, name: string, request: StartRequest): Promise<ServerRun> {
     const joined = this.#joined(user, name)
     if (joined) return joined
+    if ((await this.#deps.access?.admits(user)) === false)
+      throw new HubError('forbidden', `${user.name} is blocked`)
     const known = await this.#deps.store.find(user.id, name)
     const displayName = await this.#names.admit(user, { ...request, name, known })
     if (this.#isClosed) throw new HubError('unavailable', 'the hub is stopping', { retryAfter: 5 })

@@ -2,9 +2,8 @@ import { describeError, HubError } from '../../packages/core/errors.ts'
 import type { Authenticator } from '../../packages/core/authenticator.ts'
 import { endsWithin } from '../../packages/core/promises.ts'
 import { nameKey } from '../../packages/core/slug.ts'
-import type { Events } from '../events.ts'
 import type { User, UserDetails, UserEdit, UserPage, UserQuery, UserStore } from '../store/users.ts'
-import type { Changes } from './changes.ts'
+import { type AccessEndingDeps, endAccess } from './access-ending.ts'
 import { invalidName } from './admission.ts'
 import type { Servers } from './servers.ts'
 
@@ -25,8 +24,10 @@ export interface Users {
     options: { readonly admin: boolean; readonly by: string },
   ): Promise<readonly User[]>
   /**
-   * Changes name and admin mark together, or nothing.
-   * @throws {HubError} `invalid_request` for a bad or taken name, `already_exists` while servers run, `user_not_found`.
+   * Changes name and marks together, or nothing. Who is blocked is no admin any more, loses sessions
+   * and tokens at once, and their servers are stopped, which goes on meanwhile.
+   * @throws {HubError} `invalid_request` for a bad or taken name and for what the config blocks,
+   * `already_exists` while servers run, `user_not_found`.
    */
   edit(user: User, edit: UserEdit, by: string): Promise<User>
   /**
@@ -36,13 +37,13 @@ export interface Users {
   delete(user: User, by: string): Promise<void>
 }
 
-export interface UsersDeps {
+export interface UsersDeps extends Omit<AccessEndingDeps, 'stopServers'> {
   readonly store: UserStore
   readonly servers: Servers
   readonly authenticator: Authenticator
   readonly pattern: RegExp | null
-  readonly changes: Changes
-  readonly events: Events
+  /** Keys of the names that the config blocks. */
+  readonly blockedNames: ReadonlySet<string>
   readonly clock: () => Date
   /** Seconds that deleting a user waits for their servers to stop. */
   readonly slowStop: number
@@ -73,11 +74,13 @@ export function createUsers(deps: UsersDeps): Users {
 
     async edit(user, edit, by) {
       const wanted = edit.name === undefined ? user.name : newName(user, edit.name, pattern)
-      if (wanted === user.name) return apply(deps, user, { ...edit, name: wanted }, by)
+      checkBlock(deps, user, edit)
+      const marks = edit.blocked ? { ...edit, admin: false } : edit
+      if (wanted === user.name) return apply(deps, user, { ...marks, name: wanted }, by)
       return servers.exclusively(user, async () => {
         if (servers.runsOf(user).length > 0)
           throw new HubError('already_exists', `stop the servers of ${user.name} before renaming`)
-        return apply(deps, user, { ...edit, name: wanted }, by)
+        return apply(deps, user, { ...marks, name: wanted }, by)
       })
     },
 
@@ -112,12 +115,26 @@ async function introduce(
     }
 }
 
+function checkBlock({ blockedNames }: UsersDeps, user: User, { admin, blocked }: UserEdit): void {
+  if ((blocked ?? user.blocked) && admin)
+    throw new HubError(
+      'invalid_request',
+      'nobody can be an admin and blocked: choose one of the two',
+    )
+  if (blocked === false && blockedNames.has(nameKey(user.name)))
+    throw new HubError(
+      'invalid_request',
+      `authenticator.blockedUsers names ${user.name}: remove the name there and restart the hub`,
+    )
+}
+
 async function apply(
-  { store, changes, events }: UsersDeps,
+  deps: UsersDeps,
   user: User,
   edit: UserEdit & { readonly name: string },
   by: string,
 ): Promise<User> {
+  const { store, changes, events, servers } = deps
   const edited = await store.edit(user.id, edit)
   if (!edited) {
     await existing(store, user.name)
@@ -126,7 +143,7 @@ async function apply(
       `User ${edit.name} already exists, username must be unique`,
     )
   }
-  const { name, admin } = edited
+  const { name, admin, blocked } = edited
   if (name === user.name) changes.touchRights(user.id)
   // Others' scopes may name the user, for example those of shares.
   else {
@@ -134,6 +151,11 @@ async function apply(
     events.emit({ kind: 'user-renamed', user: name, from: user.name, by })
   }
   if (admin !== user.admin) events.emit({ kind: 'admin-changed', user: name, admin, by })
+  if (blocked !== user.blocked)
+    events.emit({ kind: blocked ? 'user-blocked' : 'user-unblocked', user: name, by })
+  const ending = { reason: 'the account is blocked', servers: true }
+  const stopServers = (of: User): Promise<void> => servers.stopAllOf(of)
+  if (edit.blocked) await endAccess({ ...deps, stopServers }, edited, ending)
   return edited
 }
 

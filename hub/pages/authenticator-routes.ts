@@ -1,5 +1,5 @@
 import type { Request, Response, Router } from 'express'
-import { HubError } from '../../packages/core/errors.ts'
+import { HubError, statusOf } from '../../packages/core/errors.ts'
 import type {
   Authenticator,
   AuthenticatorPage,
@@ -26,8 +26,8 @@ export interface AuthenticatorRoutesDeps {
     res: Response,
     next?: string,
   ) => Promise<void>
-  /** Shows the login page with the text of a refused login. */
-  readonly refuse: (req: Request, res: Response) => Promise<void>
+  /** Shows the login page with the text of a refused login, or of one that must wait. */
+  readonly refuse: (req: Request, res: Response, wait: HubError | null) => Promise<void>
 }
 
 /** Pages and endpoints of the authenticator's own. */
@@ -88,14 +88,28 @@ async function finishLogin(
   deps: AuthenticatorRoutesDeps,
   req: Request,
   res: Response,
-  { verdict, next, headers, refusal }: RouteLogin,
+  { verdict, userName, next, headers, refusal }: RouteLogin,
 ): Promise<void> {
-  const loggedIn = await deps.login.attempt(loginRequest(req, res), verdict)
+  const request = loginRequest(req, res)
+  const form = userName === undefined ? request.form : { ...request.form, username: userName }
+  const loggedIn = await deps.login.attempt({ ...request, form }, verdict).catch(waiting)
   if (headers) res.set(headers)
+  if (loggedIn instanceof HubError) {
+    if (!refusal) return deps.refuse(req, res, loggedIn)
+    res.set('Retry-After', String(loggedIn.retryAfter))
+    const told = { error: loggedIn.message, status: statusOf[loggedIn.code] }
+    return showPage(deps, req, res, { ...refusal, ...told })
+  }
   if (loggedIn && req.method === 'GET') return deps.openByItself(loggedIn, req, res, next ?? '')
   if (loggedIn) return res.redirect(await deps.open(loggedIn, req, res, next ?? ''))
   if (refusal) return showPage(deps, req, res, refusal)
-  await deps.refuse(req, res)
+  await deps.refuse(req, res, null)
+}
+
+/** Too many attempts, for this address or at all: the form says so. Throws what is anything else. */
+export function waiting(error: unknown): HubError {
+  if (error instanceof HubError && error.retryAfter !== undefined) return error
+  throw error
 }
 
 async function showPage(

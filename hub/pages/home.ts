@@ -1,4 +1,5 @@
 import type { Request, Response, Router } from 'express'
+import type { Authenticator } from '../../packages/core/authenticator.ts'
 import { HubError, statusOf } from '../../packages/core/errors.ts'
 import { allows } from '../../packages/core/scopes.ts'
 import { isSafeSlug, readableSlug, safeSlug } from '../../packages/core/slug.ts'
@@ -15,6 +16,7 @@ export interface HomePageDeps {
   readonly servers: Servers
   readonly shares: Pick<Shares, 'pageOfUser'>
   readonly activity: Activity
+  readonly authenticator: Pick<Authenticator, 'accountLinks'>
   readonly options: { readonly allowNamedServers: boolean }
 }
 
@@ -102,9 +104,19 @@ async function show(
       invalidNames: all.slice(1).flatMap(({ name }) => (isSafeSlug(name) ? [] : [name])),
       addError: failure?.text ?? '',
       typedName: failure?.typed ?? '',
+      accountLinks: accountLinks(deps, user),
     },
     failure?.status ?? 200,
   )
+}
+
+/** Where somebody can see to their account, as far as the authenticator has pages for that. */
+function accountLinks({ authenticator, pages }: HomePageDeps, { name, admin }: User) {
+  const links = authenticator.accountLinks?.({ userName: name, admin }) ?? []
+  return links.map(({ label, path }) => ({
+    label,
+    url: `${pages.urls.hubPrefix.slice(0, -1)}${path}`,
+  }))
 }
 
 /** Servers of others that the caller may use, each once; whether they run is all that is told of them. */

@@ -1,6 +1,6 @@
 import type { Request, Response, Router } from 'express'
 import { describeError, HubError, statusOf } from '../../packages/core/errors.ts'
-import type { Authenticator } from '../../packages/core/authenticator.ts'
+import { type Authenticator, otpField } from '../../packages/core/authenticator.ts'
 import { within } from '../../packages/core/promises.ts'
 import type { Json } from '../../packages/core/spawner.ts'
 import { userOf } from '../domain/access.ts'
@@ -15,7 +15,7 @@ import type { Log } from '../log.ts'
 import { contextOf, type LoginCookies } from '../request.ts'
 import { allowFormsTo } from '../response-headers.ts'
 import { strictRouter } from '../router.ts'
-import { fields, loginRequest, serveAuthenticator } from './authenticator-routes.ts'
+import { fields, loginRequest, serveAuthenticator, waiting } from './authenticator-routes.ts'
 import { showLoop } from './login-loop.ts'
 import type { Pages } from './page.ts'
 import { serveStrategies } from './provider-login.ts'
@@ -44,6 +44,8 @@ export interface LoginPageOptions {
   readonly admitsNobody: boolean
   readonly autoLogin: boolean
   readonly autoLoginOauth2Authorize: boolean
+  /** What stands beside the field for a one-time password; null: there is none. */
+  readonly otpPrompt: string | null
   /** True when the view `customLoginView` replaces the form. */
   readonly customLogin: boolean
 }
@@ -104,11 +106,7 @@ export function loginPages(deps: LoginPagesDeps): Router {
       )
     }
     const loggedIn = await login.attempt(loginRequest(req, res)).catch(waiting)
-    if (loggedIn instanceof HubError) {
-      res.set('Retry-After', String(loggedIn.retryAfter ?? 1))
-      return showForm(deps, req, res, loggedIn.message, statusOf[loggedIn.code])
-    }
-    if (!loggedIn) return showForm(deps, req, res, failureText(deps))
+    if (!loggedIn || loggedIn instanceof HubError) return refuse(deps, req, res, loggedIn)
     res.redirect(await open(loggedIn, req, res))
   })
 
@@ -117,7 +115,7 @@ export function loginPages(deps: LoginPagesDeps): Router {
     ...deps,
     open,
     openByItself,
-    refuse: (req, res) => showForm(deps, req, res, failureText(deps)),
+    refuse: (req, res, wait) => refuse(deps, req, res, wait),
   })
   serveStrategies(router, { ...deps, open })
   return router
@@ -211,6 +209,7 @@ async function showForm(
       error,
       formAction: `${hubPrefix}login${query}`,
       loginForm: authenticator.loginForm ?? null,
+      otpField: options.otpPrompt === null ? null : otpField(options.otpPrompt),
       loginService: authenticator.loginService ?? null,
       loginServiceUrl: `${hubPrefix}oauth_login`,
       loginLinks: (authenticator.loginForm?.links ?? []).map(({ label, path }) => ({
@@ -240,10 +239,16 @@ function customData(
   }
 }
 
-/** Too many attempts, for this address or at all: the form says so. */
-function waiting(error: unknown): HubError {
-  if (error instanceof HubError && error.retryAfter !== undefined) return error
-  throw error
+/** Shows the form again with what it says to everybody, or how long this address must wait. */
+async function refuse(
+  deps: LoginPagesDeps,
+  req: Request,
+  res: Response,
+  wait: HubError | null,
+): Promise<void> {
+  if (!wait) return showForm(deps, req, res, failureText(deps))
+  res.set('Retry-After', String(wait.retryAfter ?? 1))
+  return showForm(deps, req, res, wait.message, statusOf[wait.code])
 }
 
 /** Whether this login goes on without a page. */

@@ -10,6 +10,12 @@ export interface RoleDefinition {
 /** A role as an authenticator gives it. */
 export type ManagedRole = Pick<RoleDefinition, 'name'> & Partial<RoleDefinition>
 
+/** The same with members, by row id. */
+export interface ManagedRolePlan extends ManagedRole {
+  readonly users: readonly number[]
+  readonly groups: readonly number[]
+}
+
 /** A role with its members, by row id. Null: whoever has the role keeps it. */
 export interface RolePlan extends RoleDefinition {
   readonly users: readonly number[] | null
@@ -42,6 +48,14 @@ export interface RoleStore {
    * stays. A role that does not exist is made; the scopes of one that the authenticator has made follow.
    */
   replaceManagedOf(userId: number, roles: readonly ManagedRole[]): Promise<void>
+  /**
+   * Gives these roles in the authenticator's name, beside what it has given before; with `reset` that
+   * is gone, and so are roles that it has made and that are not among these.
+   */
+  loadManaged(
+    roles: readonly ManagedRolePlan[],
+    options: { readonly reset: boolean },
+  ): Promise<void>
   all(): Promise<readonly RoleDefinition[]>
   /** Raw scopes of one role, or null when there is none of that name. */
   scopesOf(name: string): Promise<readonly string[] | null>
@@ -56,6 +70,8 @@ export function roleStore(database: Database): RoleStore {
     ...grants(database),
     replaceManagedOf: (userId, roles) =>
       db.transaction().execute((transaction) => replaceManaged(transaction, userId, roles)),
+    loadManaged: (roles, options) =>
+      db.transaction().execute((transaction) => loadManaged(transaction, roles, options)),
     load: (roles) => db.transaction().execute((transaction) => load(transaction, roles)),
     async all() {
       const rows = await db.selectFrom('roles').selectAll().orderBy('id').execute()
@@ -94,24 +110,62 @@ async function replaceManaged(
     .where('user_id', '=', userId)
     .where('managed_by_auth', '=', 1)
     .execute()
-  for (const { name, description = '', scopes } of roles) {
-    const row = { ...toRow({ name, description, scopes: scopes ?? [] }), managed_by_auth: 1 }
-    const made = db.insertInto('roles').values(row)
-    await made
-      .onConflict((conflict) =>
-        scopes
-          ? conflict
-              .column('name')
-              .doUpdateSet({ scopes: row.scopes })
-              .where('roles.managed_by_auth', '=', 1)
-          : conflict.doNothing(),
-      )
-      .execute()
-    await sql`
-      INSERT INTO user_roles (user_id, role_id, managed_by_auth)
-      SELECT ${userId}, id, 1 FROM roles WHERE name = ${name} ON CONFLICT DO NOTHING
-    `.execute(db)
+  for (const role of roles) {
+    await define(db, role)
+    await give(db, role.name, { kind: 'user', ids: [userId] })
   }
+}
+
+async function loadManaged(
+  db: Database['db'],
+  roles: readonly ManagedRolePlan[],
+  { reset }: { readonly reset: boolean },
+): Promise<void> {
+  if (reset) {
+    const names = listed(JSON.stringify(roles.map(({ name }) => name)))
+    const stale = db.deleteFrom('roles').where('managed_by_auth', '=', 1)
+    await stale.where('name', 'not in', names).execute()
+    for (const table of ['user_roles', 'group_roles'] as const)
+      await db.deleteFrom(table).where('managed_by_auth', '=', 1).execute()
+  }
+  for (const role of roles) {
+    await define(db, role)
+    await give(db, role.name, { kind: 'user', ids: role.users })
+    await give(db, role.name, { kind: 'group', ids: role.groups })
+  }
+}
+
+/** Makes the role where there is none; the scopes of one that an authenticator has made follow. */
+async function define(
+  db: Database['db'],
+  { name, description = '', scopes }: ManagedRole,
+): Promise<void> {
+  const row = { ...toRow({ name, description, scopes: scopes ?? [] }), managed_by_auth: 1 }
+  const made = db.insertInto('roles').values(row)
+  await made
+    .onConflict((conflict) =>
+      scopes
+        ? conflict
+            .column('name')
+            .doUpdateSet({ scopes: row.scopes })
+            .where('roles.managed_by_auth', '=', 1)
+        : conflict.doNothing(),
+    )
+    .execute()
+}
+
+/** In the authenticator's name; what the config has given stays the config's. */
+async function give(
+  db: Database['db'],
+  role: string,
+  { kind, ids }: { readonly kind: 'user' | 'group'; readonly ids: readonly number[] },
+): Promise<void> {
+  const [links, id] = [sql.table(`${kind}_roles`), sql.ref(`${kind}_id`)]
+  await sql`
+    INSERT INTO ${links} (${id}, role_id, managed_by_auth)
+    SELECT value, roles.id, 1 FROM json_each(${JSON.stringify(ids)}) JOIN roles ON roles.name = ${role}
+    WHERE true ON CONFLICT DO NOTHING
+  `.execute(db)
 }
 
 const toRow = ({ name, description, scopes }: RoleDefinition) => ({

@@ -34,6 +34,7 @@ export interface UserEdit {
   readonly name?: string
   /** Changes the mark and the membership of the role `admin` together. */
   readonly admin?: boolean
+  readonly blocked?: boolean
 }
 
 /** What a new user is besides a name. */
@@ -58,6 +59,8 @@ export interface UserStore {
   page(query: UserQuery): Promise<UserPage>
   /** As many users as you like at the cost of one query, in any order; without those who are gone. */
   details(ids: readonly number[]): Promise<readonly UserDetails[]>
+  /** Everybody who is blocked. */
+  blocked(): Promise<readonly User[]>
   count(): Promise<number>
   /** How many were active since then. */
   activeSince(time: Date): Promise<number>
@@ -104,7 +107,7 @@ function userQueries(
   lists: UserLists,
 ): Pick<
   UserStore,
-  'findById' | 'findByName' | 'page' | 'details' | 'groupsOf' | 'count' | 'activeSince'
+  'findById' | 'findByName' | 'page' | 'details' | 'groupsOf' | 'blocked' | 'count' | 'activeSince'
 > {
   const all = database.db.selectFrom('users').selectAll()
   const byName = prepared(database, all.where('name_key', '=', '').compile())
@@ -137,6 +140,10 @@ function userQueries(
 
     async groupsOf(id) {
       return (await groupNames(id)).map(({ name }) => name)
+    },
+
+    async blocked() {
+      return (await all.where('blocked', '=', 1).execute()).map(known)
     },
 
     count: () => lists.count(),
@@ -268,7 +275,7 @@ function userChanges(
 async function change(
   db: Database['db'],
   id: number,
-  { name, admin }: UserEdit,
+  { name, admin, blocked }: UserEdit,
 ): Promise<readonly [UserRow, UserRow] | null> {
   const find = db.selectFrom('users').selectAll().where('id', '=', id)
   const before = await find.executeTakeFirst()
@@ -282,6 +289,12 @@ async function change(
     await renameScopes(db, before.name, name)
   }
   if (admin !== undefined) await markAdmin(db, id, admin)
+  if (blocked !== undefined)
+    await db
+      .updateTable('users')
+      .set({ blocked: Number(blocked) })
+      .where('id', '=', id)
+      .execute()
   return [before, await find.executeTakeFirstOrThrow()]
 }
 

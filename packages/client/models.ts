@@ -8,6 +8,8 @@ export interface UserModel {
   readonly kind: 'user'
   readonly name: string
   readonly admin?: boolean
+  /** There only for those who are. */
+  readonly blocked?: true
   readonly groups?: readonly string[]
   readonly roles?: readonly string[]
   /** Path of the default server when it is ready. */

@@ -16,6 +16,8 @@ export interface UserFilter {
 export interface UserChange {
   readonly name?: string
   readonly admin?: boolean
+  /** True ends all by which they are let in, stops their servers and takes the mark of an admin. */
+  readonly blocked?: boolean
   readonly authState?: Readonly<Record<string, unknown>>
 }
 

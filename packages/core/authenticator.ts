@@ -44,6 +44,12 @@ export interface IdentityRole {
   readonly scopes?: readonly string[]
 }
 
+/** Such a role with all who have it, by name; users and groups come to be by being named. */
+export interface ManagedRole extends IdentityRole {
+  readonly users?: readonly string[]
+  readonly groups?: readonly string[]
+}
+
 export type Verdict =
   | { readonly kind: 'identified'; readonly identity: Identity }
   /** `reason` goes to the log, never to the browser. */
@@ -67,6 +73,24 @@ export interface LoginField {
   readonly required?: boolean
   /** Filled from the url's fragment by a same-origin script, which on the login page submits the form too. */
   readonly fromFragment?: true
+}
+
+/**
+ * The fields for name and password, as the hub shows them where an authenticator has no form of its
+ * own, and one for a one-time password, `otp`, where its prompt is not null.
+ */
+export function passwordFields(otpPrompt: string | null): readonly LoginField[] {
+  const fields: readonly LoginField[] = [
+    { name: 'username', label: 'Username', type: 'text', autocomplete: 'username' },
+    { name: 'password', label: 'Password', type: 'password', autocomplete: 'current-password' },
+  ]
+  return otpPrompt === null ? fields : [...fields, otpField(otpPrompt)]
+}
+
+/** For a one-time password, of those who have one. */
+export function otpField(label: string): LoginField {
+  const autocomplete = 'one-time-code'
+  return { name: 'otp', label, type: 'password', autocomplete, required: false }
 }
 
 /** What the login page shows instead of user name and password. */
@@ -122,12 +146,21 @@ export interface AuthenticatorPage {
 /** The end of a login that came through a route: the hub runs its pipeline and opens the session. */
 export interface RouteLogin {
   readonly kind: 'login'
-  readonly verdict: Verdict
+  /**
+   * Who it is, or how to find out: that is then asked for and timed as at the login page, and not at all
+   * while this address must wait.
+   */
+  readonly verdict: Verdict | ((signal: AbortSignal) => Promise<Verdict>)
+  /** The name that wrong logins are counted under. Default: what was posted as `username`. */
+  readonly userName?: string
   /** Where to go afterwards; the hub checks that it is its own. */
   readonly next?: string
   /** Headers of the answer, such as `WWW-Authenticate`. */
   readonly headers?: Readonly<Record<string, string>>
-  /** Shown when the login is refused. Default: the status 403 and the login page. */
+  /**
+   * Shown when the login is refused, or must wait: then with the reason as its `error`. Default: the
+   * login page.
+   */
   readonly refusal?: AuthenticatorPage
 }
 
@@ -204,6 +237,11 @@ export interface Authenticator {
   /** What somebody reads whom the provider knows and this hub does not let in. */
   readonly refusalText?: string
   readonly routes?: readonly AuthenticatorRoute[]
+  /**
+   * Pages of the authenticator's own that the home page leads to, such as to change a password.
+   * `userName` is null for somebody whom another authenticator has let in.
+   */
+  accountLinks?(visitor: Pick<RouteVisit, 'userName' | 'admin'>): readonly PageLink[]
   /** Asks the provider again: the current identity, or null when the user must log in again. */
   refresh?(identity: Identity): Promise<Identity | null>
   /**
@@ -211,6 +249,11 @@ export interface Authenticator {
    * `portico explain login`, and for refreshes that bring nothing new.
    */
   allowedBy?(userName: string): Promise<string | null | undefined>
+  /**
+   * All roles that the authenticator gives, with their members: asked at each start of the hub where
+   * roles are managed by it (JupyterHub: `load_managed_roles`).
+   */
+  loadManagedRoles?(): Promise<readonly ManagedRole[]>
   /** Where logout continues, for example at the provider; `authState` is what was stored at login. */
   readonly logoutUrl?:
     string | ((authState: Json | undefined) => string | undefined | Promise<string | undefined>)
@@ -283,6 +326,13 @@ export interface ProviderAccount {
   readonly providerSession?: string
 }
 
+/** One attempt to prove who somebody is; disposing of it ends it. */
+export interface GuardedAttempt extends Disposable {
+  succeeded(): void
+  /** Counts the attempt as wrong. Resolves when that may be answered, or the browser has gone. */
+  refused(signal: AbortSignal): Promise<void>
+}
+
 /** What the hub gives an authenticator besides its options. */
 export interface AuthenticatorContext {
   /** Lines of the hub's log. Never secrets. */
@@ -294,6 +344,11 @@ export interface AuthenticatorContext {
   }
   /** True when `Identity.groups` becomes the user's groups: only then it need be complete. */
   readonly manageGroups: boolean
+  /**
+   * What stands beside the field `otp` that the config wants on the login form; null: there is no such
+   * field. The hub adds it to its own form; a `loginForm` of the authenticator should have it too.
+   */
+  readonly otpPrompt: string | null
   readonly passwords: PasswordStore
   /**
    * The address of a path below `/hub` as browsers and providers see it; null when `hub.publicUrl`
@@ -309,6 +364,13 @@ export interface AuthenticatorContext {
   isReserved(userName: string): boolean
   /** Ends every login of a user, with all that hangs on them; for a changed password. */
   endLogins(userName: string): Promise<void>
+  /**
+   * Begins an attempt on a page of the authenticator's own, such as a change of password, where
+   * somebody could guess as well as at the login page: all are counted together. Null for `userName`
+   * counts for the address alone. Logins are guarded by the hub.
+   * @throws {HubError} `too_many_requests` with the seconds to wait, `unavailable`.
+   */
+  attempt(userName: string | null, peerAddress: string): GuardedAttempt
   /** Whether the config names this user as an admin. */
   isAdmin(userName: string): boolean
 }

@@ -12,6 +12,7 @@ import {
   authenticatorContract,
   createAuthenticator,
   loginRequest,
+  settledVerdict,
 } from '../contracts/authenticator.ts'
 import { type Kdc, noKdc, startKdc } from '../support/kdc.ts'
 import { startTestHub } from '../support/start-hub.ts'
@@ -59,7 +60,7 @@ async function ask(
 async function judge(authenticator: Authenticator, authorization: string): Promise<string> {
   const answer = await ask(authenticator, authorization)
   assert.equal(answer.kind, 'login')
-  const { verdict } = answer
+  const verdict = await settledVerdict(answer)
   return verdict.kind === 'identified' ? `+${verdict.identity.userName}` : verdict.reason
 }
 

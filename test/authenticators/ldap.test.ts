@@ -53,6 +53,28 @@ const nameOf = (verdict: Verdict): string | null =>
 const isUnavailable = (error: unknown): boolean =>
   error instanceof HubError && error.code === 'unavailable'
 
+/**
+ * Active Directory takes `ada@example.org` and `EXAMPLE\\ada` in place of a DN when somebody logs in
+ * (MS-ADTS 5.1.1.1.1), and slapd does not: the DN is put in their place (RFC 4511 section 4.2).
+ */
+function withBindDn(bytes: Buffer, names: ReadonlyMap<string, string>): Buffer {
+  // A message of less than 128 bytes: sequence, id, and the bind with version, name and password.
+  const name =
+    bytes[5] === 0x60 && bytes[10] === 0x04 ? bytes.subarray(12, 12 + (bytes[11] ?? 0)) : null
+  const dn = name && names.get(name.toString())
+  if (!name || dn === undefined || dn === null) return bytes
+  const of = (tag: number, ...parts: readonly Buffer[]): Buffer => {
+    const content = Buffer.concat(parts)
+    return Buffer.concat([Buffer.from([tag, content.length]), content])
+  }
+  const rest = bytes.subarray(12 + name.length)
+  return of(
+    0x30,
+    bytes.subarray(2, 5),
+    of(0x60, bytes.subarray(7, 10), of(0x04, Buffer.from(dn)), rest),
+  )
+}
+
 if (!slapdMissing)
   authenticatorContract('ldap', async (t) => {
     const slapd = await startSlapd(t)
@@ -160,6 +182,63 @@ describe('ldap', { skip: slapdMissing }, () => {
       user_attributes: { mail: ['ada@example.org'] },
     })
     assert.equal(nameOf(await filtered.logIn('grace')), null)
+  })
+
+  it('knows people by the names that Active Directory gives them', async (t) => {
+    const slapd = await startSlapd(t)
+    const byEither = {
+      ...search,
+      userAttribute: 'userPrincipalName',
+      lookupDnSearchFilter: '(|(sAMAccountName={login})(userPrincipalName={login}))',
+      lookupDnUserDnAttribute: 'sAMAccountName',
+      useLookupDnUsername: true,
+      validUsernameRegex: '[a-z][.a-z0-9_@-]*',
+      loginDomains: ['EXAMPLE'],
+    }
+    const { logIn } = await directory(slapd, byEither)
+    for (const [typed, name] of [
+      ['grace.hopper@example.org', 'grace'],
+      ['Grace.Hopper@EXAMPLE.org', 'grace'],
+      ['EXAMPLE\\grace', 'grace'],
+      ['example\\Grace', 'grace'],
+      ['grace', 'grace'],
+      ['EXAMPLE\\ADA', 'Ada'],
+      ['OTHER\\grace', null],
+      ['EXAMPLE\\EXAMPLE\\grace', null],
+      ['EXAMPLE\\', null],
+      ['grace@other.org', null],
+      ['grace@example.org', null],
+      ['*@example.org', null],
+    ] as const)
+      assert.equal(nameOf(await logIn(typed)), name, typed)
+    assert.equal(nameOf(await logIn('EXAMPLE\\grace', 'wrong')), null)
+  })
+
+  it('logs in by a name with a domain where the directory wants one', async (t) => {
+    const slapd = await startSlapd(t)
+    const dnOf = (uid: string): string => `uid=${uid},${people}`
+    const names = { 'ada@example.org': dnOf('ada'), 'EXAMPLE\\grace': dnOf('grace') }
+    const relay = await startRelay(t, slapd.port, {
+      rewriteSent: (bytes) => withBindDn(bytes, new Map(Object.entries(names))),
+    })
+    const { logIn } = await directory(slapd, {
+      serverAddress: `127.0.0.1:${relay.port}`,
+      tlsStrategy: 'insecure',
+      bindDnTemplate: ['{username}@example.org', 'EXAMPLE\\{username}'],
+      userSearchBase: people,
+      userAttribute: 'sAMAccountName',
+      loginDomains: ['example.org', 'EXAMPLE'],
+      allowedGroups: [groupDn('staff')],
+    })
+    for (const typed of ['ada', 'Ada@example.org', 'EXAMPLE\\ada']) {
+      const verdict = await logIn(typed)
+      assert.equal(nameOf(verdict), 'ada', typed)
+      assert.match(JSON.stringify(verdict), /allowedGroups \(.*staff/)
+    }
+    assert.equal(nameOf(await logIn('EXAMPLE\\grace')), 'grace')
+    for (const typed of ['eve', 'ada@other.org', 'OTHER\\ada'])
+      assert.equal(nameOf(await logIn(typed)), null, typed)
+    assert.equal(nameOf(await logIn('ada@example.org', 'wrong')), null)
   })
 
   it('says which groups allow, which make admins, and which there are', async (t) => {

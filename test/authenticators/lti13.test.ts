@@ -1,8 +1,5 @@
 import assert from 'node:assert/strict'
-import { createHmac, generateKeyPairSync, type KeyObject, randomUUID, sign } from 'node:crypto'
-import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createHmac } from 'node:crypto'
 import { describe, it, type TestContext } from 'node:test'
 import type { Request } from 'express'
 import { lti13 } from '../../authenticators/lti13.ts'
@@ -12,72 +9,16 @@ import {
   createAuthenticator,
   loginRequest,
 } from '../contracts/authenticator.ts'
-
-const issuer = 'https://platform.test'
-const claim = 'https://purl.imsglobal.org/spec/lti/claim'
-const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
-const newKey = () => generateKeyPairSync('rsa', { modulusLength: 2_048 })
-
-interface Platform {
-  readonly options: Record<string, unknown>
-  readonly key: KeyObject
-  readonly kid: string
-  readonly publicPem: string
-  /** How often its keys were asked for. */
-  readonly asked: () => number
-}
-
-async function startPlatform(t: TestContext): Promise<Platform> {
-  const { publicKey, privateKey } = newKey()
-  const kid = randomUUID()
-  let asked = 0
-  const server = createServer((_request, response) => {
-    asked += 1
-    const keys = [{ ...publicKey.export({ format: 'jwk' }), kid, use: 'sig' }]
-    response.end(JSON.stringify({ keys }))
-  }).listen(0, '127.0.0.1')
-  t.after(() => server.close())
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  return {
-    key: privateKey,
-    kid,
-    publicPem: publicKey.export({ format: 'pem', type: 'spki' }).toString(),
-    asked: () => asked,
-    options: {
-      issuer,
-      clientId: 'hub',
-      deploymentIds: ['7'],
-      authorizeUrl: `${issuer}/authorize?x=1`,
-      jwksEndpoint: `http://127.0.0.1:${port}/keys`,
-    },
-  }
-}
-
-function tokenOf(platform: Platform, claims: object, header: object = {}): string {
-  const input = `${part({ alg: 'RS256', kid: platform.kid, ...header })}.${part(claims)}`
-  return `${input}.${sign('RSA-SHA256', Buffer.from(input), platform.key).toString('base64url')}`
-}
-
-function claimsOf(nonce: unknown, change: Record<string, unknown> = {}): Record<string, unknown> {
-  const now = Math.floor(Date.now() / 1_000)
-  return {
-    iss: issuer,
-    aud: 'hub',
-    sub: 'u-1',
-    email: 'zoe@platform.test',
-    iat: now,
-    exp: now + 300,
-    nonce,
-    [`${claim}/version`]: '1.3.0',
-    [`${claim}/message_type`]: 'LtiResourceLinkRequest',
-    [`${claim}/deployment_id`]: '7',
-    [`${claim}/resource_link`]: { id: 'r-1' },
-    [`${claim}/roles`]: [],
-    [`${claim}/custom`]: { login: 'zoe' },
-    ...change,
-  }
-}
+import { authenticatorContext } from '../support/authenticator-context.ts'
+import {
+  claim,
+  claimsOf,
+  issuer,
+  newKey,
+  part,
+  startPlatform,
+  tokenOf,
+} from '../support/lti-platform.ts'
 
 async function subject(t: TestContext, more: Record<string, unknown> = {}) {
   const platform = await startPlatform(t)
@@ -233,6 +174,17 @@ describe('lti13', () => {
     assert.equal(there.searchParams.get('other'), null)
     assert.equal(there.searchParams.get('next'), '/user-redirect/lab?a=1')
     assert.equal((await post('https://evil.test/x')).searchParams.get('next'), null)
+  })
+
+  it('does not start without https, over which alone browsers keep its cookie', async (t) => {
+    const { options } = await startPlatform(t)
+    for (const publicUrl of ['http://hub.test/', 'http://127.0.0.1:8000/']) {
+      const context = await authenticatorContext(t, { publicUrl })
+      await assert.rejects(
+        createAuthenticator(t, lti13, options, context),
+        /needs an https hub\.publicUrl/,
+      )
+    }
   })
 
   it('refuses endpoints in clear text, and no deployment', async (t) => {

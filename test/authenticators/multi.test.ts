@@ -15,6 +15,7 @@ import {
   authenticatorContract,
   createAuthenticator,
   loginRequest,
+  settledVerdict,
 } from '../contracts/authenticator.ts'
 import { authenticatorContext } from '../support/authenticator-context.ts'
 import { Browser } from '../support/browser.ts'
@@ -80,7 +81,7 @@ async function subject(t: TestContext, providers: readonly object[]) {
     return answer as unknown as Omit<AuthenticatorPage, 'kind'> & Omit<RouteLogin, 'kind'>
   }
   const logIn = async (name: string, username: string, password: string) => {
-    const { verdict } = await call(`POST /${name}/login`, { username, password })
+    const verdict = await settledVerdict(await call(`POST /${name}/login`, { username, password }))
     return verdict.kind === 'identified' ? verdict.identity : verdict.reason
   }
   return { authenticator, context, call, logIn }
@@ -119,6 +120,27 @@ describe('several authenticators', () => {
     const answer = await call('POST /guests/login?next=%2Fuser%2Fx', { username: 'x' })
     assert.equal(answer.next, '/user/x')
     assert.match(answer.refusal?.error ?? '', /Invalid username or password/)
+  })
+
+  it('ask for a one-time password each as it is told to', async (t) => {
+    const context = await authenticatorContext(t, { manageGroups: true, otpPrompt: 'Token' })
+    const providers = [
+      staff,
+      { ...guests, requestOtp: false },
+      { ...staff, name: 'pin', requestOtp: true, otpPrompt: 'PIN' },
+    ]
+    const { authenticator } = await createAuthenticator(t, multi, { providers }, context)
+    const labels = async (name: string) => {
+      const path = `/${name}/login`
+      const route = authenticator.routes?.find((each) => each.path === path)
+      const visit: RouteVisit = { ...loginRequest(), userName: null, admin: false }
+      const page = await route?.handle(new Request(`http://hub.test${path}`), visit)
+      assert.ok(page && 'form' in page)
+      return page.form?.fields.map(({ label }) => label)
+    }
+    assert.deepEqual(await labels('staff'), ['Username', 'Password', 'Token'])
+    assert.deepEqual(await labels('guests'), ['Username', 'Password'])
+    assert.deepEqual(await labels('pin'), ['Username', 'Password', 'PIN'])
   })
 
   it('keep groups, rules and states apart, there and back', async (t) => {
@@ -196,7 +218,9 @@ describe('several authenticators', () => {
     await call('POST /local/signups', hidden, 'guests:boss')
     assert.equal(await authenticator.allowedBy?.('local:zoe'), 'local: authenticator.allowApproved')
     assert.equal(await authenticator.allowedBy?.('guests:zoe'), undefined)
-    const { verdict } = await call('POST /local/login', { username: 'zoe', password })
+    const verdict = await settledVerdict(
+      await call('POST /local/login', { username: 'zoe', password }),
+    )
     assert.equal(verdict.kind, 'identified')
     const next = { current: password, password: 'staple battery', repeated: 'staple battery' }
     const foreign = await call('POST /local/change-password', next, 'guests:zoe')
@@ -270,5 +294,37 @@ describe('several authenticators', () => {
     await stranger.get('/hub/staff/login')
     const form = { username: 'ada', password: staffPassword }
     assert.equal((await stranger.post('/hub/staff/login', form)).status, 403)
+  })
+
+  it('make guessing slow each for itself, and say on the form how long to wait', async () => {
+    await using test = await startTestHub({
+      config: {
+        authenticator: {
+          driver: 'multi',
+          providers: [staff, guests],
+          allowedUsers: ['guests:ada', 'staff:ada'],
+          freeFailures: 2,
+          refusalTime: 0.3,
+        },
+      },
+    })
+    const browser = new Browser(test.origin)
+    await browser.get('/hub/guests/login')
+    const attempt = async (name: string, password: string) => {
+      const started = performance.now()
+      const page = await browser.post(`/hub/${name}/login`, { username: 'ada', password })
+      return { ...page, ms: performance.now() - started }
+    }
+    for (let count = 0; count < 2; count += 1) {
+      const { status, ms } = await attempt('guests', 'wrong')
+      assert.equal(status, 403)
+      assert.ok(ms >= 300, `answered after ${ms} ms`)
+    }
+    const waiting = await attempt('guests', guestPassword)
+    assert.equal(waiting.status, 429)
+    assert.ok(Number(waiting.headers.get('retry-after')) >= 1)
+    assert.match(waiting.text, /Too many wrong logins\. Wait \d+ second/)
+    assert.match(waiting.text, /action="\/hub\/guests\/login"/)
+    assert.equal((await attempt('staff', staffPassword)).status, 302)
   })
 })

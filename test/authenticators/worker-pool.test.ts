@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { chmodSync, existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { getPriority } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import { promisify } from 'node:util'
 import { pam } from '../../authenticators/pam.ts'
+import { WorkerPool } from '../../authenticators/worker-pool.ts'
 import { HubError } from '../../packages/core/errors.ts'
 import { createAuthenticator, loginRequest } from '../contracts/authenticator.ts'
 import { temporaryFolder } from '../support/folder.ts'
@@ -42,12 +44,21 @@ describe('the processes that ask PAM', { skip: noAccounts }, () => {
       open -= 1
       return verdict.kind
     })
+    // Starting processes holds up the hub: none is started in the rush itself.
+    assert.equal(workerPids().length, 1)
     await gate.reached(2)
     const files = await Promise.all(Array.from({ length: 20 }, () => readFile('/etc/passwd')))
     assert.equal(files.length, 20)
     assert.equal(open, 20)
     gate.open()
     assert.deepEqual(new Set(await Promise.all(attempts)), new Set(['denied']))
+  })
+
+  it('give way to the hub', async (t) => {
+    await createAuthenticator(t, pam, { service })
+    const [priority = 0, ...more] = workerPids().map((pid) => getPriority(pid))
+    assert.deepEqual(more, [])
+    assert.ok(priority > getPriority())
   })
 
   it('leave the delay that a module asks for to the hub, which has one for all refusals', async (t) => {
@@ -87,6 +98,24 @@ describe('the processes that ask PAM', { skip: noAccounts }, () => {
     gate.open()
     assert.equal((await first).kind, 'identified')
     assert.equal((await third).kind, 'identified')
+  })
+
+  it('are not started over and over when they cannot start', async () => {
+    const lines: string[] = []
+    // A module that ends without a word.
+    const pool = new WorkerPool<object, object>({
+      program: 'authenticators/secret',
+      what: 'nothing',
+      workers: 4,
+      waiting: 4,
+      patience,
+      log: { warn: (line) => void lines.push(line) },
+    })
+    const signal = AbortSignal.timeout(patience)
+    const asked = [1, 2, 3].map(() => assert.rejects(pool.ask({}, signal), isBusy))
+    await Promise.all(asked)
+    await pool.close()
+    assert.equal(lines.length, 1, lines.join('\n'))
   })
 
   it('are replaced when one is killed or takes too long', async (t) => {

@@ -4,6 +4,7 @@ import type {
   Authenticator,
   AuthenticatorDriver,
   LoginRequest,
+  RouteLogin,
   Verdict,
 } from 'portico/authenticator'
 import { HubError } from 'portico/errors'
@@ -34,6 +35,11 @@ export function loginRequest(given: Partial<LoginRequest> = {}): LoginRequest {
     signal: AbortSignal.timeout(patience),
     ...given,
   }
+}
+
+/** What a route of an authenticator comes to. */
+export async function settledVerdict({ verdict }: Pick<RouteLogin, 'verdict'>): Promise<Verdict> {
+  return typeof verdict === 'function' ? verdict(AbortSignal.timeout(patience)) : verdict
 }
 
 /** An authenticator as the hub makes it from a config, closed after the test. */

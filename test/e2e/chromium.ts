@@ -37,8 +37,9 @@ export class Chromium implements AsyncDisposable {
     this.#browser = browser
   }
 
-  static async launch(): Promise<Chromium> {
-    return new Chromium(await chromium.launch({ executablePath, args: flags }))
+  /** `more` are further flags of the program. */
+  static async launch(...more: readonly string[]): Promise<Chromium> {
+    return new Chromium(await chromium.launch({ executablePath, args: [...flags, ...more] }))
   }
 
   /** The first page of somebody new. */

@@ -34,6 +34,9 @@ const fromTheStart = [
   'total_users',
   ...['24h', '7d', '30d'].map((period) => `active_users{period="${period}"}`),
   'csp_reports_total',
+  ...['name_and_address', 'address', 'name', 'load'].map(
+    (by) => `login_throttled_total{by="${by}"}`,
+  ),
 ]
 
 /** Samples by `name{labels}`. */

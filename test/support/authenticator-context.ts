@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { type AuthenticatorContext, nameKey, type ProviderAccount } from 'portico/authenticator'
+import { LoginGuard } from '../../hub/domain/login-guard.ts'
 import { openDatabase } from '../../hub/store/database.ts'
 import type { Cipher } from '../../hub/store/fernet.ts'
 import { passwordStore } from '../../hub/store/native-passwords.ts'
@@ -8,6 +9,7 @@ import { roleStore } from '../../hub/store/roles.ts'
 import { userStore } from '../../hub/store/users.ts'
 import { defaultRoles } from '../../packages/core/scopes.ts'
 import { temporaryFolder } from './folder.ts'
+import { metrics } from './unwatched.ts'
 
 /** A context whose log can be read. */
 export interface RecordedContext extends AuthenticatorContext {
@@ -21,10 +23,12 @@ export interface RecordedContext extends AuthenticatorContext {
 
 export interface RecordedOptions {
   readonly manageGroups?: boolean
+  readonly otpPrompt?: string
   readonly reserved?: readonly string[]
   readonly admins?: readonly string[]
   readonly cipher?: Cipher | null
   readonly clock?: () => Date
+  readonly freeFailures?: number
   readonly publicUrl?: string
 }
 
@@ -46,6 +50,9 @@ export async function authenticatorContext(
   const database = await openDatabase(join(temporaryFolder(t), 'portico.sqlite'))
   t.after(() => database[Symbol.asyncDispose]())
   await roleStore(database).define(defaultRoles)
+  const throttled = (): void => {}
+  const { freeFailures = 10 } = options
+  const guard = new LoginGuard({ refusalTime: 0, freeFailures, throttled, metrics })
   const lines: string[] = []
   const at = (level: string) => (message: string) => void lines.push(`${level} ${message}`)
   return {
@@ -54,8 +61,10 @@ export async function authenticatorContext(
     loggedOut,
     log: { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') },
     manageGroups,
+    otpPrompt: options.otpPrompt ?? null,
     passwords: passwordStore(database, { cipher, clock, users: userStore(database) }),
     isReserved: (userName) => [...reserved, ...admins].includes(nameKey(userName)),
+    attempt: (userName, peer) => guard.begin(userName, peer),
     isAdmin: (userName) => admins.includes(nameKey(userName)),
     endLogins(userName) {
       loggedOut.push(userName)

@@ -16,6 +16,7 @@ export function lightContext(manageGroups = false): LightContext {
   const context: Partial<AuthenticatorContext> = {
     log: { debug: say, info: say, warn: say, error: say },
     manageGroups,
+    otpPrompt: null,
     publicUrl: (path) => new URL(`https://hub.test/hub${path}`),
     endSessions(account) {
       ended.push(account)

@@ -37,9 +37,28 @@ export async function changing(
 /** Everybody's password, but for the names in `passwords`. */
 export const secret = 'correct horse battery staple'
 
+/** As Active Directory names people: who logs in as `grace.hopper@example.org` is `grace`. */
+const principal = (account: string, name: string) => ({
+  objectClass: ['inetOrgPerson', 'securityPrincipal'],
+  sAMAccountName: account,
+  userPrincipalName: `${name}@example.org`,
+})
+
 const accounts = [
-  { uid: 'ada', cn: 'Ada Lovelace', mail: 'ada@example.org', password: secret },
-  { uid: 'grace', cn: 'Grace Hopper', mail: 'grace@example.org', password: secret },
+  {
+    uid: 'ada',
+    cn: 'Ada Lovelace',
+    mail: 'ada@example.org',
+    password: secret,
+    ...principal('Ada', 'ada'),
+  },
+  {
+    uid: 'grace',
+    cn: 'Grace Hopper',
+    mail: 'grace@example.org',
+    password: secret,
+    ...principal('grace', 'grace.hopper'),
+  },
   { uid: 'Mixed.Case', cn: 'Mixed Case', mail: 'mixed@example.org', password: secret },
   { uid: 'zoë', cn: 'Zoë Ünïcode', mail: 'zoe@example.org', password: 'pässwörd-日本-€' },
   { uid: 'star*(x)\\y', cn: 'Star', mail: 'star@example.org', password: secret },
@@ -114,6 +133,19 @@ function answers(port: number): Promise<boolean> {
   })
 }
 
+/** https://learn.microsoft.com/windows/win32/adschema/a-userprincipalname */
+const activeDirectory = [
+  ['656', 'userPrincipalName'],
+  ['221', 'sAMAccountName'],
+]
+  .map(
+    ([number, name]) =>
+      `attributetype ( 1.2.840.113556.1.4.${number} NAME '${name}' EQUALITY caseIgnoreMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )`,
+  )
+  .concat(
+    "objectclass ( 1.2.840.113556.1.5.6 NAME 'securityPrincipal' SUP top AUXILIARY MAY ( sAMAccountName $ userPrincipalName ) )",
+  )
+
 function configText(
   folder: string,
   files: { readonly ca: string; readonly key: string; readonly cert: string },
@@ -122,6 +154,7 @@ function configText(
     ...['core', 'cosine', 'nis', 'inetorgperson'].map(
       (schema) => `include /etc/ldap/schema/${schema}.schema`,
     ),
+    ...activeDirectory,
     'modulepath /usr/lib/ldap',
     'moduleload back_mdb',
     `TLSCACertificateFile ${files.ca}`,

@@ -17,14 +17,19 @@ export interface Relay {
 
 /**
  * Relays TCP from a port of its own to `port` on 127.0.0.1. `rewrite` may change what the server
- * says, piece by piece.
+ * says, piece by piece, and `rewriteSent` what clients say.
  */
 export async function startRelay(
   t: TestContext,
   port: number | null,
-  options: { readonly host?: string; readonly rewrite?: (bytes: Buffer) => Buffer } = {},
+  options: {
+    readonly host?: string
+    readonly rewrite?: (bytes: Buffer) => Buffer
+    readonly rewriteSent?: (bytes: Buffer) => Buffer
+  } = {},
 ): Promise<Relay> {
-  const { host = '127.0.0.1', rewrite = (bytes: Buffer) => bytes } = options
+  const unchanged = (bytes: Buffer): Buffer => bytes
+  const { host = '127.0.0.1', rewrite = unchanged, rewriteSent = unchanged } = options
   const sockets = new Set<Socket>()
   const sent: Buffer[] = []
   let count = 0
@@ -38,7 +43,9 @@ export async function startRelay(
     keep(client).on('data', (bytes) => sent.push(bytes))
     if (target === null) return
     const upstream = keep(connect(target, '127.0.0.1'))
-    client.on('data', (bytes) => upstream.write(bytes)).on('close', () => upstream.destroy())
+    client
+      .on('data', (bytes) => upstream.write(rewriteSent(bytes)))
+      .on('close', () => upstream.destroy())
     upstream.on('data', (bytes) => client.write(rewrite(bytes))).on('close', () => client.destroy())
   })
   const cut = (): void => {

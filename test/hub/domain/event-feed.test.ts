@@ -106,6 +106,7 @@ const subjects: readonly [event: HubEvent, enough: string, tooLittle: string][] 
     'admin:users',
     'read:users',
   ],
+  [{ kind: 'user-blocked', user: 'ada', by: 'x' }, 'admin:users!user=ada', 'read:users'],
   [{ kind: 'user-created', user: 'ada', by: 'x' }, 'list:users', 'read:servers!user=eve'],
   [
     { kind: 'user-renamed', user: 'ada', from: 'b', by: 'x' },

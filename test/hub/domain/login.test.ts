@@ -84,7 +84,7 @@ function pipeline(
   const admission = createAdmission(deps)
   const authStates = createAuthStates({ ...deps, cipher: null })
   const records = new IdentityRecords({ ...deps, authStates })
-  const guard = new LoginGuard({ refusalTime: 0, freeFailures: 0, throttled: () => {} })
+  const guard = new LoginGuard({ refusalTime: 0, freeFailures: 0, throttled: () => {}, metrics })
   const login = createLogin({
     ...deps,
     admission,

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { defineAuthenticator } from 'portico/authenticator'
+import { z } from 'zod'
 import { Browser } from '../../support/browser.ts'
 import { rawSend } from '../../support/raw-http.ts'
 import { startTestHub, type TestHub } from '../../support/start-hub.ts'
@@ -21,6 +23,34 @@ describe('the login page', () => {
     const form = await new Browser(test.origin).get('/hub/login')
     assert.match(form.text, /Nobody can log in yet/)
     for (const name of ['boss', 'ada']) assert.equal((await attempt(test, name)).page.status, 403)
+  })
+
+  it('asks for a one-time password where the config wants one, whoever checks it', async () => {
+    const authenticator = { requestOtp: true, otpPrompt: 'Code <6 digits>' }
+    const passwordIsCode = defineAuthenticator({
+      name: 'second',
+      config: z.strictObject({}),
+      create: () => ({
+        authenticate: ({ form: { username = '', password, otp } }) =>
+          Promise.resolve(
+            password === 'x' && otp === '123456'
+              ? { kind: 'identified', identity: { userName: username, allowedBy: 'the test' } }
+              : { kind: 'denied', reason: 'wrong' },
+          ),
+      }),
+    })
+    await using test = await startTestHub({
+      config: { authenticator: { ...authenticator, driver: passwordIsCode } },
+    })
+    const browser = new Browser(test.origin)
+    const { text } = await browser.get('/hub/login')
+    assert.match(text, /<label for="otp_input">Code &lt;6 digits&gt;<\/label>/)
+    assert.match(text, /name="otp" type="password"[^>]* autocomplete="one-time-code"/)
+    const post = async (otp: string) =>
+      (await browser.post('/hub/login', { username: 'ada', password: 'x', otp })).status
+    assert.deepEqual([await post(''), await post('123456')], [403, 302])
+    await using plain = await startTestHub()
+    assert.doesNotMatch((await new Browser(plain.origin).get('/hub/login')).text, /otp_input/)
   })
 
   it('tells nobody why a login failed, and the log does', async () => {
