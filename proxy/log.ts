@@ -7,9 +7,12 @@ export type Log = Readonly<Record<LogLevel, (message: string) => void>>
 /** Writes `<ISO time> [ConfigProxy] <level>: text`, the lines of configurable-http-proxy, from `level` up. */
 export function lineLog(level: LogLevel, write: (line: string) => void): Log {
   const from = logLevels.indexOf(level)
-  const at = (name: LogLevel) => (message: string) => {
-    if (logLevels.indexOf(name) < from) return
-    write(`${new Date().toISOString()} [ConfigProxy] ${name}: ${message}\n`)
+  const at = (name: LogLevel) => {
+    if (logLevels.indexOf(name) < from) return ignore
+    return (message: string) =>
+      write(`${new Date().toISOString()} [ConfigProxy] ${name}: ${message}\n`)
   }
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }
+
+function ignore(): void {}
