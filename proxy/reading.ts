@@ -32,12 +32,17 @@ export function readInto(take: Take): Reading {
  * leaves on those that can; TLS, and a Node that keeps it elsewhere, have `data` events.
  */
 export function readFrom(socket: Duplex, take: Take): void {
-  for (let held: unknown; (held = socket.read()) instanceof Buffer;) take(held)
+  if (socket.readableLength > 0) takeHeld(socket, take)
   const handle = handleOf(socket)
   if (!handle || !keys) return void socket.on('data', take)
   const { callback } = readInto(take)
-  Object.assign(socket, { [keys.buffer]: buffer, [keys.callback]: callback })
+  Reflect.set(socket, keys.buffer, buffer)
+  Reflect.set(socket, keys.callback, callback)
   handle.useUserBuffer(buffer)
+}
+
+function takeHeld(socket: Duplex, take: Take): void {
+  for (let held: unknown; (held = socket.read()) instanceof Buffer;) take(held)
 }
 
 interface Handle {

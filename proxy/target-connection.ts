@@ -69,8 +69,8 @@ export class TargetConnection implements AnswerSink {
   #limit = 0
   #hasServed = false
   readonly #reader: Reader
-  /** For the connection to be made. */
-  readonly #deadline: NodeJS.Timeout
+  /** For the connection to be made, then for the answer to an upgrade. */
+  #deadline: NodeJS.Timeout
   #isGone = false
 
   /** Connects. */
@@ -112,7 +112,8 @@ export class TargetConnection implements AnswerSink {
     this.#parser.begin(request)
     const { idle, upgrade } = this.#plan.timeouts
     this.#limit = idle || (request.isUpgrade ? upgrade : 0)
-    if (this.#limit > 0) this.#socket.setTimeout(this.#limit)
+    // A socket would keep what is left of its timer for as long as a WebSocket is open.
+    if (this.#limit > 0 && !request.isUpgrade) this.#socket.setTimeout(this.#limit)
     exchange.sendHead(request)
     return exchange
   }
@@ -130,6 +131,8 @@ export class TargetConnection implements AnswerSink {
     const exchange = this.#exchange
     if (!exchange) return
     exchange.isAnswered = true
+    clearTimeout(this.#deadline)
+    if (this.#limit > 0 && exchange.isUpgrade) this.#socket.setTimeout(this.#limit)
     exchange.events.answered(answer)
   }
 
@@ -155,9 +158,9 @@ export class TargetConnection implements AnswerSink {
     const socket = this.#socket
     const reader = this.#reader
     this.#leave()
-    socket.setTimeout(0)
     socket.off('end', this.#ended).off('close', this.#lost)
     socket.off('drain', this.#drained).off('timeout', this.#timedOut)
+    socket.off(this.#plan.target.secure ? 'secureConnect' : 'connect', this.#connected)
     const read = (take: Take) => void (reader.take = take)
     exchange.events.upgraded(answer, { socket, first, read })
     // An open WebSocket holds nothing of its handshake.
@@ -225,7 +228,11 @@ export class TargetConnection implements AnswerSink {
     exchange?.fail(cause, false)
   }
 
-  readonly #connected = (): void => clearTimeout(this.#deadline)
+  readonly #connected = (): void => {
+    clearTimeout(this.#deadline)
+    if (!this.#exchange?.isUpgrade) return
+    this.#deadline = setTimeout(this.#timedOut, this.#limit)
+  }
 
   readonly #unreachable = (): void => this.#lost(timedOut('could not be reached'))
 
@@ -248,6 +255,7 @@ class Exchange implements TargetExchange {
   isHeard = false
   isAnswered = false
   isSent: boolean
+  readonly isUpgrade: boolean
   isOver = false
   canBeFollowed = false
   readonly #connection: TargetConnection
@@ -264,6 +272,7 @@ class Exchange implements TargetExchange {
   ) {
     this.events = events
     this.isSent = request.body === 'none'
+    this.isUpgrade = request.isUpgrade
     this.#connection = connection
     this.#socket = socket
     this.#isChunked = request.body === 'chunked'
@@ -337,13 +346,19 @@ function uncork(socket: Socket): void {
   socket.uncork()
 }
 
+/** Written out, since spreading costs more than all else that is done here for a WebSocket. */
 function plainOptions({ connect: where }: Target, take: Take): NetConnectOpts {
   const onread = readInto(take)
-  const half = { allowHalfOpen: true, noDelay: true, keepAlive: true }
+  const allowHalfOpen = true
+  const noDelay = true
+  const keepAlive = true
   const keepAliveInitialDelay = keepAliveProbe
-  return 'socketPath' in where
-    ? { ...half, path: where.socketPath, keepAliveInitialDelay, onread }
-    : { ...half, host: where.host, port: where.port, keepAliveInitialDelay, onread }
+  if ('socketPath' in where) {
+    const path = where.socketPath
+    return { path, allowHalfOpen, noDelay, keepAlive, keepAliveInitialDelay, onread }
+  }
+  const { host, port } = where
+  return { host, port, allowHalfOpen, noDelay, keepAlive, keepAliveInitialDelay, onread }
 }
 
 function tlsOptions(target: Target, tls: TargetTls): ConnectionOptions {
