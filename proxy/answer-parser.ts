@@ -17,6 +17,7 @@ export interface AnswerSink extends ChunkedSink {
 }
 
 const maxHeadBytes = 64 * 1024
+const beginning = Buffer.from('HTTP/1.')
 /** Targets that go on for ever without an answer are none. */
 const maxInterims = 32
 const maxLength = Number.MAX_SAFE_INTEGER
@@ -39,8 +40,9 @@ interface Meaning {
  */
 export class AnswerParser {
   readonly #sink: AnswerSink
-  readonly #head = new HeadReader(maxHeadBytes, 'HTTP/1.')
-  readonly #chunked: ChunkedDecoder
+  readonly #head = new HeadReader(maxHeadBytes, beginning)
+  /** Made for the first answer that comes in chunks: most connections, such as those of WebSockets, see none. */
+  #chunked: ChunkedDecoder | null = null
   #state: State = 'done'
   #asked: Asked = { method: 'GET', isUpgrade: false }
   #left = 0
@@ -50,10 +52,6 @@ export class AnswerParser {
 
   constructor(sink: AnswerSink) {
     this.#sink = sink
-    this.#chunked = new ChunkedDecoder({
-      data: (piece) => sink.data(piece),
-      ended: (trailers) => this.#end(trailers),
-    })
   }
 
   /** Whether the connection may carry another request after this answer. */
@@ -80,7 +78,7 @@ export class AnswerParser {
     let at = 0
     while (at < chunk.length) {
       if (this.#state === 'head') at = this.#readHead(chunk, at)
-      else if (this.#state === 'chunked') at = this.#chunked.push(chunk, at)
+      else if (this.#state === 'chunked') at = this.#decoder.push(chunk, at)
       else if (this.#state === 'done') {
         this.#isPersistent = false
         throw new InvalidMessage('it goes on behind its end')
@@ -111,6 +109,14 @@ export class AnswerParser {
     return end
   }
 
+  get #decoder(): ChunkedDecoder {
+    this.#chunked ??= new ChunkedDecoder({
+      data: (piece) => this.#sink.data(piece),
+      ended: (trailers) => this.#end(trailers),
+    })
+    return this.#chunked
+  }
+
   #inform(answer: TargetAnswer): void {
     this.#interims += 1
     if (this.#interims > maxInterims) throw new InvalidMessage('it announces answers without end')
@@ -138,7 +144,7 @@ export class AnswerParser {
     this.#keepFor = keepFor === undefined ? null : Number(keepFor)
     this.#state = 'close'
     if (framing === 'chunked') {
-      this.#chunked.reset()
+      this.#decoder.reset()
       this.#state = 'chunked'
     } else if (framing !== 'close') {
       this.#left = framing

@@ -213,13 +213,23 @@ async function getRoute(call: Call): Promise<Answer> {
   return tombstone ? { status: 200, body: tombstone.data } : { status: 404 }
 }
 
-async function addRoute(call: Call): Promise<Answer> {
+function addRoute(call: Call): Promise<Answer> {
   const path = keyOf(call)
-  const { options, request } = call
-  const entry = readOne(path, parseJson(await readText(request, maxRouteBytes)), options)
-  while (options.routes.replacing) await options.routes.replacing
-  options.routes.set(path, entry)
-  await options.published({ kind: 'set', path, data: entry.data })
+  return readText(call.request, maxRouteBytes).then((text) => setRoute(call, path, text))
+}
+
+/** In one turn where nobody has to be waited for: a class that logs in adds many. */
+function setRoute(call: Call, path: string, text: string): Answer | Promise<Answer> {
+  const { routes, published } = call.options
+  const { replacing } = routes
+  if (replacing) return replacing.then(() => setRoute(call, path, text))
+  const entry = readOne(path, parseJson(text), call.options)
+  routes.set(path, entry)
+  const known = published({ kind: 'set', path, data: entry.data })
+  return known ? known.then(() => added(call, path, entry)) : added(call, path, entry)
+}
+
+function added({ options }: Call, path: string, entry: Entry): Answer {
   options.metrics.count('api_route_add')
   const what = 'target' in entry ? `-> ${entry.target.host}` : `is ${entry.reason}`
   options.log.info(`Route added ${encodeURI(path)} ${what}`)
@@ -310,11 +320,10 @@ function parseJson(text: string): unknown {
   }
 }
 
-async function readText(request: IncomingMessage, limit: number): Promise<string> {
+function readText(request: IncomingMessage, limit: number): Promise<string> {
   const pieces: Buffer[] = []
-  await readPieces(request, limit, (piece) => void pieces.push(piece))
-  const [first = Buffer.alloc(0)] = pieces
-  return (pieces.length > 1 ? Buffer.concat(pieces) : first).toString('utf8')
+  const whole = () => (pieces.length === 1 ? pieces : [Buffer.concat(pieces)])[0]?.toString() ?? ''
+  return readPieces(request, limit, (piece) => void pieces.push(piece)).then(whole)
 }
 
 /**

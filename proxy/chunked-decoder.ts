@@ -29,7 +29,7 @@ type Between = 'size' | 'extension' | 'size-lf' | 'data-cr' | 'data-lf'
  */
 export class ChunkedDecoder {
   readonly #sink: ChunkedSink
-  readonly #trailers = new HeadReader(maxTrailerBytes, '\r\n')
+  readonly #trailers = new HeadReader(maxTrailerBytes, lineEnd)
   #state: State = 'size'
   #size = 0
   #digits = 0

@@ -20,9 +20,9 @@ export class HeadReader {
   end = 0
 
   /** `limit` in bytes. `beginning` is what every head of this kind begins with. */
-  constructor(limit: number, beginning: string) {
+  constructor(limit: number, beginning: Buffer) {
     this.#limit = limit
-    this.#beginning = Buffer.from(beginning, 'latin1')
+    this.#beginning = beginning
   }
 
   /**

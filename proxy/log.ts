@@ -10,12 +10,15 @@ export type Log = Readonly<Record<LogLevel, (message: string) => void>>
  */
 export function lineLog(level: LogLevel, write: (line: string) => void): Log {
   const from = logLevels.indexOf(level)
-  const at = (name: LogLevel) => (message: string) => {
-    if (logLevels.indexOf(name) < from) return
-    write(`${new Date().toISOString()} [ConfigProxy] ${name}: ${inOneLine(message)}\n`)
+  const at = (name: LogLevel) => {
+    if (logLevels.indexOf(name) < from) return ignore
+    return (message: string) =>
+      write(`${new Date().toISOString()} [ConfigProxy] ${name}: ${inOneLine(message)}\n`)
   }
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }
+
+function ignore(): void {}
 
 function inOneLine(message: string): string {
   return message.trim().replace(/[\p{Cc}\u2028\u2029]/gu, (character) => escapes(character))

@@ -1,12 +1,7 @@
 interface Node<Value> {
   /** Most nodes are leaves: they have no map of their own. */
   children: Map<string, Node<Value>> | null
-  entry: Entry<Value> | null
-}
-
-interface Entry<Value> {
-  readonly path: string
-  readonly value: Value
+  value: Value | null
 }
 
 /**
@@ -15,7 +10,7 @@ interface Entry<Value> {
  * itself, which matches everything. The cost of every call but `entries` grows with the depth of the
  * path only, never with the number of routes.
  */
-export class RouteTable<Value> {
+export class RouteTable<Value extends NonNullable<unknown>> {
   #root: Node<Value> = emptyNode()
   #byPath = new Map<string, Value>()
   /** How many paths there are of each depth. */
@@ -34,13 +29,13 @@ export class RouteTable<Value> {
   /** The value of the longest prefix, or undefined. Segments are decoded. */
   find(segments: readonly string[]): Value | undefined {
     let node: Node<Value> | undefined = this.#root
-    let best = node.entry
+    let best = node.value
     for (const segment of segments) {
       node = node.children?.get(segment)
       if (node === undefined) break
-      best = node.entry ?? best
+      best = node.value ?? best
     }
-    return best?.value
+    return best ?? undefined
   }
 
   get(path: string): Value | undefined {
@@ -51,12 +46,11 @@ export class RouteTable<Value> {
   set(path: string, value: Value): Value | undefined {
     const previous = this.#byPath.get(path)
     const segments = segmentsOf(path)
-    const { size } = this.#byPath
     this.#byPath.set(path, value)
-    if (this.#byPath.size > size) this.#count(segments.length, 1)
+    if (previous === undefined) this.#count(segments.length, 1)
     let node = this.#root
     for (const segment of segments) node = childOf(node, segment)
-    node.entry = { path, value }
+    node.value = value
     return previous
   }
 
@@ -95,7 +89,7 @@ export class RouteTable<Value> {
 }
 
 function emptyNode<Value>(): Node<Value> {
-  return { children: null, entry: null }
+  return { children: null, value: null }
 }
 
 function childOf<Value>(node: Node<Value>, segment: string): Node<Value> {
@@ -107,17 +101,17 @@ function childOf<Value>(node: Node<Value>, segment: string): Node<Value> {
   return child
 }
 
-/** Takes the entry at the end of `segments` away, and the nodes that lead to nothing any more. */
+/** Takes the value at the end of `segments` away, and the nodes that lead to nothing any more. */
 function prune<Value>(node: Node<Value>, segments: readonly string[]): void {
   const [segment, ...rest] = segments
   if (segment === undefined) {
-    node.entry = null
+    node.value = null
     return
   }
   const child = node.children?.get(segment)
   if (child === undefined) return
   prune(child, rest)
-  if (child.entry !== null || child.children !== null) return
+  if (child.value !== null || child.children !== null) return
   node.children?.delete(segment)
   if (node.children?.size === 0) node.children = null
 }

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { Take } from './reading.ts'
 import type { Target } from './target.ts'
 
 /** The head of a request as it goes on the wire. */
@@ -53,7 +54,7 @@ export interface Tunnel {
    * Has each piece that arrives from now on told to `take`. To be called at once. A piece is
    * overwritten after the call: copy what is kept.
    */
-  read(take: (piece: Buffer) => void): void
+  read(take: Take): void
 }
 
 /** Why there is no answer. */

@@ -1,7 +1,8 @@
-import { type NetConnectOpts, type OnReadOpts, type Socket, connect, isIP } from 'node:net'
+import { type NetConnectOpts, type Socket, connect, isIP } from 'node:net'
 import { type ConnectionOptions, type SecureContext, connect as connectTls } from 'node:tls'
 import { AnswerParser, type AnswerSink } from './answer-parser.ts'
 import { InvalidMessage } from './head-reader.ts'
+import { type Take, readInto } from './reading.ts'
 import type { Target } from './target.ts'
 import type {
   TargetAnswer,
@@ -49,15 +50,9 @@ export interface ConnectionPlan {
 
 const keepAliveProbe = 30_000
 
-/**
- * All reads of plain sockets go through this buffer: each is done with before the next one begins.
- * Large, since fewer reads cost less.
- */
-const readBuffer = Buffer.allocUnsafeSlow(256 * 1024)
-
 /** Who takes what a socket reads. The socket knows nobody else, so that whom it was handed over by can go. */
 interface Reader {
-  take: (chunk: Buffer) => void
+  take: Take
 }
 
 /** One connection to a target. Carries one exchange after the other, never two. */
@@ -74,6 +69,8 @@ export class TargetConnection implements AnswerSink {
   #limit = 0
   #hasServed = false
   readonly #reader: Reader
+  /** For the connection to be made, then for the answer to an upgrade. */
+  #deadline: NodeJS.Timeout
   #isGone = false
 
   /** Connects. */
@@ -83,7 +80,7 @@ export class TargetConnection implements AnswerSink {
     this.#reader = { take: (chunk) => this.#read(chunk) }
     this.#socket = target.secure
       ? connectTls(tlsOptions(target, tls))
-      : connect({ ...plainOptions(target), onread: readInto(this.#reader) })
+      : connect(plainOptions(target, tellTo(this.#reader)))
     const socket = this.#socket
     if (target.secure) {
       socket.once('session', (session: Buffer) => plan.owner.learned({ ...tls, session }))
@@ -95,7 +92,8 @@ export class TargetConnection implements AnswerSink {
     socket.on('close', this.#lost)
     socket.on('drain', this.#drained)
     socket.on('timeout', this.#timedOut)
-    this.#limitConnect(timeouts.connect)
+    socket.on(target.secure ? 'secureConnect' : 'connect', this.#connected)
+    this.#deadline = setTimeout(this.#unreachable, timeouts.connect)
   }
 
   get isPersistent(): boolean {
@@ -114,7 +112,8 @@ export class TargetConnection implements AnswerSink {
     this.#parser.begin(request)
     const { idle, upgrade } = this.#plan.timeouts
     this.#limit = idle || (request.isUpgrade ? upgrade : 0)
-    if (this.#limit > 0) this.#socket.setTimeout(this.#limit)
+    // A socket would keep what is left of its timer for as long as a WebSocket is open.
+    if (this.#limit > 0 && !request.isUpgrade) this.#socket.setTimeout(this.#limit)
     exchange.sendHead(request)
     return exchange
   }
@@ -132,6 +131,8 @@ export class TargetConnection implements AnswerSink {
     const exchange = this.#exchange
     if (!exchange) return
     exchange.isAnswered = true
+    clearTimeout(this.#deadline)
+    if (this.#limit > 0 && exchange.isUpgrade) this.#socket.setTimeout(this.#limit)
     exchange.events.answered(answer)
   }
 
@@ -157,10 +158,10 @@ export class TargetConnection implements AnswerSink {
     const socket = this.#socket
     const reader = this.#reader
     this.#leave()
-    socket.setTimeout(0)
     socket.off('end', this.#ended).off('close', this.#lost)
     socket.off('drain', this.#drained).off('timeout', this.#timedOut)
-    const read = (take: (piece: Buffer) => void) => void (reader.take = take)
+    socket.off(this.#plan.target.secure ? 'secureConnect' : 'connect', this.#connected)
+    const read = (take: Take) => void (reader.take = take)
     exchange.events.upgraded(answer, { socket, first, read })
     // An open WebSocket holds nothing of its handshake.
     socket.off('error', this.#lost)
@@ -227,6 +228,14 @@ export class TargetConnection implements AnswerSink {
     exchange?.fail(cause, false)
   }
 
+  readonly #connected = (): void => {
+    clearTimeout(this.#deadline)
+    if (!this.#exchange?.isUpgrade) return
+    this.#deadline = setTimeout(this.#timedOut, this.#limit)
+  }
+
+  readonly #unreachable = (): void => this.#lost(timedOut('could not be reached'))
+
   readonly #drained = (): void => this.#exchange?.events.drained()
 
   readonly #timedOut = (): void => this.#lost(timedOut('did not answer'))
@@ -235,19 +244,8 @@ export class TargetConnection implements AnswerSink {
     this.#exchange = null
     if (this.#isGone) return
     this.#isGone = true
+    clearTimeout(this.#deadline)
     this.#plan.owner.gone(this)
-  }
-
-  /** Only while the connection is made: the timer never outlives it. */
-  #limitConnect(ms: number): void {
-    const timer = setTimeout(() => this.#lost(timedOut('could not be reached')), ms)
-    const socket = this.#socket
-    const clear = () => {
-      clearTimeout(timer)
-      socket.off('close', clear)
-    }
-    socket.once(this.#plan.target.secure ? 'secureConnect' : 'connect', clear)
-    socket.once('close', clear)
   }
 }
 
@@ -257,6 +255,7 @@ class Exchange implements TargetExchange {
   isHeard = false
   isAnswered = false
   isSent: boolean
+  readonly isUpgrade: boolean
   isOver = false
   canBeFollowed = false
   readonly #connection: TargetConnection
@@ -273,6 +272,7 @@ class Exchange implements TargetExchange {
   ) {
     this.events = events
     this.isSent = request.body === 'none'
+    this.isUpgrade = request.isUpgrade
     this.#connection = connection
     this.#socket = socket
     this.#isChunked = request.body === 'chunked'
@@ -328,15 +328,7 @@ class Exchange implements TargetExchange {
   }
 }
 
-function readInto(reader: Reader): OnReadOpts {
-  const callback = (length: number): boolean => {
-    reader.take(readBuffer.subarray(0, length))
-    return true
-  }
-  return { buffer: readBuffer, callback }
-}
-
-function tellTo(reader: Reader): (chunk: Buffer) => void {
+function tellTo(reader: Reader): Take {
   return (chunk) => reader.take(chunk)
 }
 
@@ -354,16 +346,19 @@ function uncork(socket: Socket): void {
   socket.uncork()
 }
 
-function plainOptions({ connect: where }: Target): NetConnectOpts {
-  const common = {
-    allowHalfOpen: true,
-    noDelay: true,
-    keepAlive: true,
-    keepAliveInitialDelay: keepAliveProbe,
+/** Written out, since spreading costs more than all else that is done here for a WebSocket. */
+function plainOptions({ connect: where }: Target, take: Take): NetConnectOpts {
+  const onread = readInto(take)
+  const allowHalfOpen = true
+  const noDelay = true
+  const keepAlive = true
+  const keepAliveInitialDelay = keepAliveProbe
+  if ('socketPath' in where) {
+    const path = where.socketPath
+    return { path, allowHalfOpen, noDelay, keepAlive, keepAliveInitialDelay, onread }
   }
-  return 'socketPath' in where
-    ? { ...common, path: where.socketPath }
-    : { ...common, host: where.host, port: where.port }
+  const { host, port } = where
+  return { host, port, allowHalfOpen, noDelay, keepAlive, keepAliveInitialDelay, onread }
 }
 
 function tlsOptions(target: Target, tls: TargetTls): ConnectionOptions {

@@ -7,6 +7,9 @@ import type { TargetFailure } from './target-client.ts'
 
 /** A request under way, as far as it is counted. */
 export interface Visit {
+  readonly method: string
+  readonly url: string
+  readonly socket: Socket
   readonly startedAt: number
   readonly bytesBefore: number
 }
@@ -34,19 +37,20 @@ export class Traffic {
   begin(request: IncomingMessage, kind: 'requests_web' | 'requests_ws'): Visit | null {
     if (!this.#metrics && !this.#accessLog) return null
     this.#metrics?.count(kind)
-    return { startedAt: performance.now(), bytesBefore: request.socket.bytesWritten }
+    const { method = '', url = '', socket } = request
+    const bytesBefore = socket.bytesWritten
+    return { method, url, socket, startedAt: performance.now(), bytesBefore }
   }
 
-  end(visit: Visit, request: IncomingMessage, ending: Ending): void {
-    const milliseconds = performance.now() - visit.startedAt
+  end({ method, url, socket, startedAt, bytesBefore }: Visit, ending: Ending): void {
+    const milliseconds = performance.now() - startedAt
     const { client, status, route, isWebSocket } = ending
     this.#metrics?.count('requests_proxy', `status="${status}"`)
     if (!isWebSocket) this.#metrics?.duration(status, milliseconds)
     // Noting it is one assignment here: too short to be measured.
     if (status < 300) this.#metrics?.time('last_activity_updating', 0)
-    const [path = ''] = (request.url ?? '').split('?', 1)
-    const { method = '', socket } = request
-    const bytes = socket.bytesWritten - visit.bytesBefore
+    const [path = ''] = url.split('?', 1)
+    const bytes = socket.bytesWritten - bytesBefore
     this.#accessLog?.write({ client, method, path, status, bytes, milliseconds, route })
   }
 

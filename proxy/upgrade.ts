@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { cutOff } from './cut-off.ts'
+import { readFrom } from './reading.ts'
 import { relayedHeaders } from './request-passes.ts'
 import type { Route } from './routes.ts'
 import type {
@@ -87,12 +88,13 @@ class ForwardedUpgrade implements TargetEvents {
     const { socket, route, silence } = this.#forwarding
     const { socket: target, first } = tunnel
     this.#release()
-    if (silence > 0 && socket instanceof Socket) socket.setTimeout(silence, () => socket.destroy())
+    if (silence > 0) endWhenSilent(socket, silence)
     target.on('error', ignore)
     keepAlive(target)
     const relayed = relayedHeaders(answer.headers, answer.status)
-    const head = headBytes(answer, [...relayed, 'Connection', 'Upgrade', 'Upgrade', 'websocket'])
-    socket.write(first.length > 0 ? Buffer.concat([head, first]) : head)
+    const head = headOf(answer, [...relayed, 'Connection', 'Upgrade', 'Upgrade', 'websocket'])
+    if (first.length === 0) socket.write(head, 'latin1')
+    else socket.write(Buffer.concat([Buffer.from(head, 'latin1'), first]))
     for (const chunk of this.#early) target.write(chunk)
     if (this.#earlyBytes > 0) route.touch()
     splice(socket, tunnel, route)
@@ -107,7 +109,7 @@ class ForwardedUpgrade implements TargetEvents {
     socket.resume()
     socket.on('drain', this.#drain)
     const relayed = relayedHeaders(answer.headers, answer.status)
-    socket.write(headBytes(answer, [...relayed, 'Connection', 'close']))
+    socket.write(headOf(answer, [...relayed, 'Connection', 'close']), 'latin1')
   }
 
   data(piece: Buffer): void {
@@ -146,9 +148,9 @@ class ForwardedUpgrade implements TargetEvents {
 /** Passes everything on both ways until one side ends; then the other does. Errors are told by `close`. */
 function splice(client: Duplex, tunnel: Tunnel, route: Route): void {
   const target = tunnel.socket
-  client.on('data', (chunk: Buffer) => {
+  readFrom(client, (piece) => {
     route.touch()
-    if (!target.write(chunk)) client.pause()
+    if (!target.write(Buffer.from(piece))) client.pause()
   })
   tunnel.read((piece) => {
     if (!client.write(Buffer.from(piece))) target.pause()
@@ -161,11 +163,11 @@ function splice(client: Duplex, tunnel: Tunnel, route: Route): void {
 /** What `from` says about its end and its pace, is said to `to`. */
 function endTogether(from: Duplex, to: Duplex): void {
   from.on('drain', () => to.resume())
-  from.once('end', () => {
+  from.on('end', () => {
     to.end()
     endSoon(from, to)
   })
-  from.once('close', () => {
+  from.on('close', () => {
     if (from.errored || !from.readableEnded) return void to.destroy()
     if (to.writable) to.end()
     to.resume()
@@ -183,6 +185,10 @@ function endSoon(...sockets: readonly Duplex[]): void {
   }
 }
 
+function endWhenSilent(socket: Duplex, ms: number): void {
+  if (socket instanceof Socket) socket.setTimeout(ms, () => socket.destroy())
+}
+
 function ignore(): void {}
 
 function keepAlive(socket: Duplex): void {
@@ -192,8 +198,8 @@ function keepAlive(socket: Duplex): void {
   socket.setKeepAlive(true, keepAliveProbe)
 }
 
-function headBytes({ status, reason }: TargetAnswer, headers: readonly string[]): Buffer {
+function headOf({ status, reason }: TargetAnswer, headers: readonly string[]): string {
   let head = `HTTP/1.1 ${status} ${reason}\r\n`
   for (let i = 0; i < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`
-  return Buffer.from(`${head}\r\n`, 'latin1')
+  return `${head}\r\n`
 }

@@ -7,7 +7,7 @@ export interface Row {
   readonly unit: Unit
   /** Medians by contender. */
   readonly values: Readonly<Record<string, number>>
-  /** How many times better the first contender is than the second; null when one is missing. */
+  /** How many times better the first contender is than the second, the median of all rounds; null when one is missing. */
   readonly ratio: number | null
 }
 
@@ -20,26 +20,27 @@ export function rowsOf(
   const all = contenders.flatMap((name) => (rounds.get(name) ?? []).flat())
   const labels = new Map(all.map(({ label, unit }) => [`${label} ${unit}`, { label, unit }]))
   return [...labels.values()].map(({ label, unit }) => {
-    const values = Object.fromEntries(
-      contenders.flatMap((name) => {
-        const found = (rounds.get(name) ?? []).flat()
-        const same = found.filter((figure) => figure.label === label && figure.unit === unit)
-        return same.length === 0 ? [] : [[name, median(same.map(({ value }) => value))]]
-      }),
+    const all = contenders.map((name) =>
+      (rounds.get(name) ?? [])
+        .flat()
+        .flatMap((figure) =>
+          figure.label === label && figure.unit === unit ? [figure.value] : [],
+        ),
     )
-    return { subject, label, unit, values, ratio: ratioOf(unit, contenders, values) }
+    const values = Object.fromEntries(
+      contenders.flatMap((name, i) => (all[i]?.length ? [[name, median(all[i])]] : [])),
+    )
+    return { subject, label, unit, values, ratio: ratioOf(unit, all) }
   })
 }
 
-function ratioOf(
-  unit: Unit,
-  [ours, theirs]: readonly string[],
-  values: Readonly<Record<string, number>>,
-): number | null {
-  const own = values[ours ?? '']
-  const peer = values[theirs ?? '']
-  if (own === undefined || peer === undefined) return null
-  const ratio = unit === '1/s' ? own / peer : peer / own
+/** What the machine did in one round, it did to both. */
+function ratioOf(unit: Unit, [ours = [], theirs = []]: readonly (readonly number[])[]) {
+  const ratios = ours.flatMap((own, round) => {
+    const peer = theirs[round]
+    return peer === undefined ? [] : [unit === '1/s' ? own / peer : peer / own]
+  })
+  const ratio = median(ratios)
   return Number.isFinite(ratio) ? ratio : null
 }
 

@@ -1,4 +1,5 @@
 import { type AddressInfo, type Socket, createServer } from 'node:net'
+import { readFrom } from '../../../proxy/reading.ts'
 
 /** A target that costs little, so that the proxy before it is what is measured. Tells its port to its parent. */
 const small = answer(Buffer.alloc(100, 'x'))
@@ -38,7 +39,8 @@ function reply(socket: Socket, asked: string): void {
     if (path.endsWith('/silent')) return
     socket.write(switching)
     socket.removeAllListeners('data')
-    socket.on('data', (chunk: Buffer) => socket.write(chunk))
+    readFrom(socket, (piece) => socket.write(Buffer.from(piece)))
+    socket.resume()
   } else if (path.endsWith('/large')) socket.write(large)
   else if (path.endsWith('/silent')) return
   else if (path.includes('/stream/')) stream(socket, Number(path.split('/').at(-1)))

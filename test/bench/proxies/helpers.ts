@@ -11,6 +11,8 @@ export interface Helpers {
   /** Another backend, which may be ended before the others. */
   doomedTarget(): Promise<{ readonly target: URL; stop(): Promise<void> }>
   send(plan: Traffic): Promise<TrafficResult>
+  /** The same from a process of its own, so that what is measured by `send` meanwhile does not wait for it. */
+  sendBeside(plan: Traffic): Promise<TrafficResult>
   stop(): Promise<void>
 }
 
@@ -21,6 +23,7 @@ const patience = 120_000
 export async function startHelpers(): Promise<Helpers> {
   const backend = program('backend.ts')
   const traffic = program('traffic.ts')
+  const other = program('traffic.ts')
   const doomed = new Set<ChildProcess>()
   return {
     target: await targetOf(backend),
@@ -29,15 +32,18 @@ export async function startHelpers(): Promise<Helpers> {
       doomed.add(child)
       return { target: await targetOf(child), stop: () => ended(child) }
     },
-    async send(plan) {
-      const reply = once(traffic, 'message', { signal: AbortSignal.timeout(patience) })
-      traffic.send(plan)
-      const [message] = (await reply) as [Reply]
-      if ('error' in message) throw new BenchError(`${plan.kind}: ${message.error}`)
-      return message.result
-    },
-    stop: async () => void (await Promise.all([backend, traffic, ...doomed].map(ended))),
+    send: (plan) => ask(traffic, plan),
+    sendBeside: (plan) => ask(other, plan),
+    stop: async () => void (await Promise.all([backend, traffic, other, ...doomed].map(ended))),
   }
+}
+
+async function ask(traffic: ChildProcess, plan: Traffic): Promise<TrafficResult> {
+  const reply = once(traffic, 'message', { signal: AbortSignal.timeout(patience) })
+  traffic.send(plan)
+  const [message] = (await reply) as [Reply]
+  if ('error' in message) throw new BenchError(`${plan.kind}: ${message.error}`)
+  return message.result
 }
 
 async function targetOf(backend: ChildProcess): Promise<URL> {

@@ -1,28 +1,17 @@
-import { Agent, get } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../../support/until.ts'
-import { cpuOf, memoryOf } from '../process-figures.ts'
-import type { Figure } from '../subject.ts'
-import { type Measure, type ProxyBench, figure, socketsOf } from './measure.ts'
-import { token } from './proxies.ts'
-import { changeRoutes, tabs } from './tabs.ts'
-import type { Traffic, TrafficResult } from './traffic.ts'
+import { memoryOf } from '../process-figures.ts'
+import { type Measure, costOf, figure, socketsOf } from './measure.ts'
+import { tableMeasures } from './table.ts'
+import { tabs } from './tabs.ts'
 
 const mebibyte = 1024 * 1024
-
-/** What `plan` costs the proxy, in milliseconds of its CPU. */
-async function costOf(
-  { proxy, helpers }: ProxyBench,
-  plan: Traffic,
-): Promise<{ readonly result: TrafficResult; readonly cpu: number }> {
-  const before = cpuOf(proxy.pid)
-  const result = await helpers.send(plan)
-  return { result, cpu: cpuOf(proxy.pid) - before }
-}
+const echo50 = { kind: 'echo', connections: 50, bytes: 64 } as const
+const small32 = { kind: 'get', path: '/small', connections: 32 } as const
 
 const idle: Measure = {
   name: 'idle',
-  isRepeatable: false,
+  rounds: 1,
   async run({ proxy }) {
     await sleep(5_000)
     return [figure('idle: Rss', memoryOf(proxy.pid).rss, 'MiB')]
@@ -31,12 +20,11 @@ const idle: Measure = {
 
 const small: Measure = {
   name: 'small',
-  isRepeatable: true,
+  rounds: 5,
+  warmUp: ({ proxy, helpers }) => helpers.send({ ...small32, port: proxy.port, seconds: 2 }),
   async run(bench) {
-    const path = '/small'
-    const plan = { kind: 'get', port: bench.proxy.port, path, connections: 32 } as const
-    await bench.helpers.send({ ...plan, seconds: 0.5 })
-    const { result, cpu } = await costOf(bench, { ...plan, seconds: bench.isQuick ? 1 : 3 })
+    const plan = { ...small32, port: bench.proxy.port, seconds: bench.isQuick ? 1 : 2 }
+    const { result, cpu } = await costOf(bench, plan)
     return [
       figure('GET of 100 bytes, 32 connections: CPU each', (cpu * 1000) / result.count, 'us'),
       figure('GET of 100 bytes, 32 connections', result.count / result.seconds, '1/s'),
@@ -47,7 +35,13 @@ const small: Measure = {
 
 const bulk: Measure = {
   name: 'bulk',
-  isRepeatable: true,
+  rounds: 3,
+  warmUp: async ({ proxy: { port }, helpers }) => {
+    const bytes = 128 * mebibyte
+    const path = `/stream/${bytes}`
+    await helpers.send({ kind: 'get', port, path, connections: 1, seconds: 0 })
+    await helpers.send({ kind: 'up', port, bytes })
+  },
   async run(bench) {
     const { port, pid } = bench.proxy
     const bytes = (bench.isQuick ? 256 : 512) * mebibyte
@@ -66,45 +60,64 @@ const bulk: Measure = {
   },
 }
 
+/** Where the proxy has not all of its core, messages a second are those of the client and the backend. */
 const echo: Measure = {
   name: 'echo',
-  isRepeatable: true,
+  rounds: 7,
+  warmUp: ({ proxy, helpers }) => helpers.send({ ...echo50, port: proxy.port, seconds: 1.5 }),
   async run(bench) {
-    const { port } = bench.proxy
-    const plan = { kind: 'echo', port, connections: 50, bytes: 64 } as const
-    const { result, cpu } = await costOf(bench, { ...plan, seconds: bench.isQuick ? 1 : 3 })
+    const plan = { ...echo50, port: bench.proxy.port, seconds: bench.isQuick ? 1 : 2 }
+    const { result, cpu } = await costOf(bench, plan)
     return [
       figure('WebSocket echo of 64 bytes, 50 connections', result.count / result.seconds, '1/s'),
       figure('WebSocket echo of 64 bytes: CPU each', (cpu * 1000) / result.count, 'us'),
+      figure('WebSocket echo: share of its core', cpu / result.seconds / 10, '%'),
     ]
   },
 }
 
+const opening: Measure = {
+  name: 'opening',
+  rounds: 7,
+  async warmUp({ proxy, helpers }) {
+    for (let i = 0; i < 6; i += 1) {
+      await helpers.send({ kind: 'open', port: proxy.port, count: 1_000 })
+      await helpers.send({ kind: 'close' })
+    }
+  },
+  async run(bench) {
+    const { proxy, helpers } = bench
+    const count = 2_000
+    const { cpu } = await costOf(bench, { kind: 'open', port: proxy.port, count })
+    await helpers.send({ kind: 'close' })
+    await sleep(300)
+    return [figure(`opening one of ${count} WebSockets: CPU`, (cpu * 1000) / count, 'us')]
+  },
+}
+
+/** On proxies without a past: one that has been larger has room for them. */
 const held: Measure = {
   name: 'held',
-  isRepeatable: false,
-  async run(bench) {
-    const { proxy, helpers, isQuick } = bench
+  rounds: 1,
+  isFresh: true,
+  async run({ proxy, helpers, isQuick }) {
     const count = isQuick ? 2_000 : 5_000
     // What the proxy grows by once is no part of what a connection costs.
     await helpers.send({ kind: 'open', port: proxy.port, count: 200 })
     await helpers.send({ kind: 'close' })
     await sleep(1_000)
     const before = memoryOf(proxy.pid).rss
-    const { cpu } = await costOf(bench, { kind: 'open', port: proxy.port, count })
+    await helpers.send({ kind: 'open', port: proxy.port, count })
     await sleep(2_000)
     const grown = memoryOf(proxy.pid).rss - before
     await helpers.send({ kind: 'close' })
-    return [
-      figure(`opening one of ${count} WebSockets: CPU`, (cpu * 1000) / count, 'us'),
-      figure(`one of ${count} idle WebSockets: Rss`, (grown * 1024) / count, 'KiB'),
-    ]
+    return [figure(`one of ${count} idle WebSockets: Rss`, (grown * 1024) / count, 'KiB')]
   },
 }
 
 const aborted: Measure = {
   name: 'aborted',
-  isRepeatable: false,
+  rounds: 1,
   async run({ proxy, helpers, isQuick }) {
     const { port, pid } = proxy
     await helpers.send({ kind: 'abort', port, count: 1_000 })
@@ -120,71 +133,15 @@ const aborted: Measure = {
   },
 }
 
-const routes: Measure = {
-  name: 'routes',
-  isRepeatable: false,
-  async run(bench) {
-    const { proxy, helpers, isQuick } = bench
-    const { api, port } = proxy
-    if (api === null) return []
-    const figures: Figure[] = []
-    let added = 0
-    for (const count of isQuick ? [10, 1_000, 10_000] : [10, 1_000, 100_000]) {
-      const began = performance.now()
-      const before = cpuOf(proxy.pid)
-      await addRoutes(bench, api, added, count)
-      const seconds = (performance.now() - began) / 1000
-      const each = ((cpuOf(proxy.pid) - before) * 1000) / (count - added)
-      if (count >= 1_000) {
-        figures.push(
-          figure(`routes added up to ${count}, 8 at a time`, (count - added) / seconds, '1/s'),
-        )
-        figures.push(figure(`routes added up to ${count}: CPU each`, each, 'us'))
-      }
-      added = count
-      const path = `/user/ada-${count - 1}/small`
-      const plan = { kind: 'get', port, path, connections: 32, seconds: 1 } as const
-      const { result, cpu } = await costOf(bench, plan)
-      figures.push(figure(`GET with ${count} routes: CPU each`, (cpu * 1000) / result.count, 'us'))
-    }
-    const plan = { kind: 'get', port, path: '/small', connections: 4, seconds: 4 } as const
-    const listed = helpers.send(plan)
-    await listRoutes(api, 6)
-    const whileListed = (await listed).p99
-    const busy = helpers.send(plan)
-    const change = await changeRoutes(api, helpers.target, { known: added, seconds: 3.5 })
-    const whileAdded = (await busy).p99
-    return [
-      ...figures,
-      figure(`GET while ${added} routes are listed: 99th percentile`, whileListed, 'ms'),
-      figure(`GET while routes are added to ${added}: 99th percentile`, whileAdded, 'ms'),
-      figure(`routes added meanwhile`, change / 3.5, '1/s'),
-    ]
-  },
-}
-
 /** In the order in which they are made: memory first, the many routes last. */
-export const measures: readonly Measure[] = [idle, small, echo, bulk, held, aborted, tabs, routes]
-
-const agent = new Agent({ keepAlive: true })
-
-async function addRoutes({ helpers }: ProxyBench, api: URL, from: number, to: number) {
-  const { port, pathname } = api
-  const body = JSON.stringify({ target: helpers.target.origin, user: 'ada', jupyterhub: true })
-  const path = `${pathname}/user/ada`
-  await helpers.send({ kind: 'add', port: Number(port), path, token, body, from, to })
-}
-
-async function listRoutes(api: URL, times: number): Promise<void> {
-  for (let i = 0; i < times; i += 1) {
-    await list(api)
-    await sleep(500)
-  }
-}
-
-function list(api: URL): Promise<void> {
-  const options = { agent, headers: { authorization: `token ${token}` } }
-  return new Promise((resolve, reject) => {
-    get(api, options, (answer) => void answer.resume().once('end', resolve)).once('error', reject)
-  })
-}
+export const measures: readonly Measure[] = [
+  idle,
+  small,
+  echo,
+  bulk,
+  opening,
+  held,
+  aborted,
+  tabs,
+  ...tableMeasures,
+]

@@ -8,7 +8,7 @@ import { token } from './proxies.ts'
 /** Tabs that nobody closes: WebSockets to servers of which half die, and then go on asking. */
 export const tabs: Measure = {
   name: 'tabs',
-  isRepeatable: false,
+  rounds: 1,
   async run({ proxy, helpers, isQuick }) {
     const { api, port, pid } = proxy
     if (api === null) return []
@@ -47,24 +47,6 @@ export const tabs: Measure = {
       for (const path of paths) await call(api, 'DELETE', path)
     }
   },
-}
-
-/** Adds new routes, at most 200 a second, as a class that logs in. Returns how many. */
-export async function changeRoutes(
-  api: URL,
-  target: URL,
-  { known, seconds }: { readonly known: number; readonly seconds: number },
-): Promise<number> {
-  const deadline = performance.now() + seconds * 1000
-  let count = 0
-  while (performance.now() < deadline) {
-    await Promise.all(
-      [0, 1, 2, 3].map((i) => addRoute(api, `/user/ada-${known + count + i}`, target)),
-    )
-    count += 4
-    await sleep(20)
-  }
-  return count
 }
 
 async function addRoute(api: URL, path: string, target: URL): Promise<void> {

@@ -1,16 +1,26 @@
 import { once } from 'node:events'
 import { type Socket, connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** What a client of a proxy is to do. All go to 127.0.0.1. */
 export type Traffic =
   | { kind: 'get'; port: number; path: string; connections: number; seconds: number }
+  /** At a steady pace, whatever the answers do: as many people who know nothing of each other. */
+  | {
+      kind: 'paced'
+      port: number
+      path: string
+      connections: number
+      perSecond: number
+      seconds: number
+    }
   | { kind: 'up'; port: number; bytes: number }
   | { kind: 'open'; port: number; path?: string; count: number }
   | { kind: 'reopen'; port: number; path: string; count: number }
   | { kind: 'close' }
   | { kind: 'echo'; port: number; connections: number; bytes: number; seconds: number }
   | { kind: 'abort'; port: number; count: number }
-  /** Sends `body` to `path-0`, `path-1` and so on from `from` to below `to`. */
+  /** Sends `body` to `path-0`, `path-1` and so on from `from` to below `to`, `connections` at a time. */
   | {
       kind: 'add'
       port: number
@@ -19,7 +29,12 @@ export type Traffic =
       body: string
       from: number
       to: number
+      connections: number
+      /** At most; default: as many as there is time for. */
+      perSecond?: number
     }
+  /** Asks for the same again and again, each time on a connection that ends with the answer. */
+  | { kind: 'list'; port: number; path: string; token: string; seconds: number }
 
 /** `count` is of requests, messages or connections; p99 in milliseconds. */
 export interface TrafficResult {
@@ -64,6 +79,10 @@ function run(plan: Traffic): Promise<Done> {
   switch (plan.kind) {
     case 'get':
       return get(plan)
+    case 'paced':
+      return paced(plan)
+    case 'list':
+      return list(plan)
     case 'up':
       return up(plan)
     case 'open':
@@ -97,6 +116,49 @@ async function get({ port, path, connections, seconds }: Traffic & { kind: 'get'
   }
   await Promise.all(Array.from({ length: connections }, loop))
   return { count: latencies.length, latencies }
+}
+
+/**
+ * A request that could not be sent in time, because the answer before was still to come, counts from
+ * when it was due: else one that waits would hide all those behind it.
+ */
+async function paced(plan: Traffic & { kind: 'paced' }): Promise<Done> {
+  const { port, path, connections, perSecond, seconds } = plan
+  const request = Buffer.from(`GET ${path} HTTP/1.1\r\n${headers}\r\n\r\n`)
+  const between = (connections * 1000) / perSecond
+  const latencies: number[] = []
+  const begin = performance.now() + 100
+  const loop = async (at: number): Promise<void> => {
+    const socket = await opened(port)
+    const first = begin + (at * between) / connections
+    for (let due = first; due < begin + seconds * 1000; due += between) {
+      const isLate = performance.now() > due
+      if (!isLate) await sleep(due - performance.now())
+      const from = isLate ? due : performance.now()
+      socket.write(request)
+      await answered(socket)
+      latencies.push(performance.now() - from)
+    }
+    socket.destroy()
+  }
+  await Promise.all(Array.from({ length: connections }, (_, at) => loop(at)))
+  return { count: latencies.length, latencies }
+}
+
+async function list({ port, path, token, seconds }: Traffic & { kind: 'list' }): Promise<Done> {
+  const deadline = performance.now() + seconds * 1000
+  const head = `Host: 127.0.0.1:${port}\r\nAuthorization: token ${token}\r\nConnection: close`
+  let count = 0
+  while (performance.now() < deadline) {
+    let length = 0
+    const socket = await opened(port, (bytes) => (length += bytes))
+    const closed = once(socket, 'close')
+    socket.write(`GET ${path} HTTP/1.1\r\n${head}\r\n\r\n`)
+    await closed
+    if (length < 1024) throw new Error('there is no list')
+    count += 1
+  }
+  return { count }
 }
 
 /** Resolves once a whole answer with a length has arrived. */
@@ -181,9 +243,10 @@ async function close(): Promise<Done> {
 }
 
 async function echo(plan: Traffic & { kind: 'echo' }): Promise<Done> {
-  const deadline = performance.now() + plan.seconds * 1000
   const message = Buffer.alloc(plan.bytes, 'x')
   let count = 0
+  let isOver = false
+  setTimeout(() => (isOver = true), plan.seconds * 1000)
   const loop = async (): Promise<void> => {
     let left = Infinity
     let finish = () => {}
@@ -194,8 +257,8 @@ async function echo(plan: Traffic & { kind: 'echo' }): Promise<Done> {
         if (left > 0) return
         count += 1
         left = plan.bytes
-        if (performance.now() < deadline) socket.write(message)
-        else finish()
+        if (isOver) finish()
+        else socket.write(message)
       },
     })
     left = plan.bytes
@@ -208,9 +271,8 @@ async function echo(plan: Traffic & { kind: 'echo' }): Promise<Done> {
   return { count }
 }
 
-/** Eight at a time. */
 async function add(plan: Traffic & { kind: 'add' }): Promise<Done> {
-  const { port, path, body, from, to } = plan
+  const { port, path, body, from, to, connections, perSecond } = plan
   let next = from
   const head = `Host: 127.0.0.1:${port}\r\nAuthorization: token ${plan.token}\r\nContent-Length: ${body.length}`
   const loop = async (): Promise<void> => {
@@ -219,10 +281,11 @@ async function add(plan: Traffic & { kind: 'add' }): Promise<Done> {
       socket.write(`POST ${path}-${next} HTTP/1.1\r\n${head}\r\n\r\n${body}`)
       next += 1
       await created(socket)
+      if (perSecond) await sleep((connections * 1000) / perSecond)
     }
     socket.destroy()
   }
-  await Promise.all(Array.from({ length: 8 }, loop))
+  await Promise.all(Array.from({ length: connections }, loop))
   return { count: to - from }
 }
 
