@@ -53,8 +53,9 @@ describe('the guard of logins', () => {
     const { guard, fail, waitOf, pass } = subject()
     for (let count = 0; count < 3; count += 1) await fail('ada', 'a')
     pass(2_000)
-    using attempt = guard.begin('ada', 'a')
+    const attempt = guard.begin('ada', 'a')
     attempt.succeeded()
+    attempt[Symbol.dispose]()
     await fail('ada', 'a')
     assert.equal(waitOf('ada', 'a'), 0)
     for (let count = 0; count < 3; count += 1) {
