@@ -1,5 +1,6 @@
-import type { Routes } from './routes.ts'
+import { Route, type Routes } from './routes.ts'
 import { Slices } from './slices.ts'
+import type { Tombstone } from './tombstones.ts'
 
 /** Which part of the table is asked for. */
 export interface Selection {
@@ -15,13 +16,19 @@ export interface Selection {
  * that is added or removed meanwhile may or may not be in it.
  */
 export async function* listing(routes: Routes, selection: Selection): AsyncGenerator<string> {
-  let text = '{'
-  let isFirst = true
+  const { inactiveSince, offset, limit } = selection
   const slices = new Slices()
-  for (const [path, record] of selected(routes, selection)) {
-    if (record !== null) {
-      text += `${isFirst ? '' : ','}${JSON.stringify(path)}:${record()}`
-      isFirst = false
+  let text = '{'
+  let separator = ''
+  let matched = 0
+  for (const [path, entry] of entries(routes, selection)) {
+    if (inactiveSince === null || isIdle(entry, inactiveSince)) {
+      matched += 1
+      if (matched > offset + limit) break
+      if (matched > offset) {
+        text += `${separator}${JSON.stringify(path)}:${jsonOf(entry)}`
+        separator = ','
+      }
     }
     if (!slices.isOver) continue
     if (text !== '') yield text
@@ -31,29 +38,19 @@ export async function* listing(routes: Routes, selection: Selection): AsyncGener
   yield `${text}}`
 }
 
-/** Null stands for what is passed over. */
-function* selected(
-  routes: Routes,
-  { inactiveSince, offset, limit, withTombstones }: Selection,
-): Generator<[path: string, record: (() => string) | null]> {
-  let matched = 0
-  for (const [path, record, lastActivity] of entries(routes, withTombstones)) {
-    if (matched >= offset + limit) return
-    const matches = inactiveSince === null || lastActivity < inactiveSince
-    if (matches) matched += 1
-    yield [path, matches && matched > offset ? record : null]
-  }
-}
-
 function* entries(
   routes: Routes,
-  withTombstones: boolean,
-): Generator<[path: string, record: () => string, lastActivity: number]> {
-  for (const [path, route] of routes.all()) {
-    yield [path, () => JSON.stringify(route.toRecord()), route.lastActivity]
-  }
-  if (!withTombstones) return
-  for (const [path, { data }] of routes.tombstones.all()) {
-    yield [path, () => JSON.stringify(data), Infinity]
-  }
+  { withTombstones }: Selection,
+): Generator<[path: string, entry: Route | Tombstone]> {
+  yield* routes.all()
+  if (withTombstones) yield* routes.tombstones.all()
+}
+
+/** Where a server is gone, nothing was ever of use. */
+function isIdle(entry: Route | Tombstone, since: number): boolean {
+  return entry instanceof Route && entry.lastActivity < since
+}
+
+function jsonOf(entry: Route | Tombstone): string {
+  return entry instanceof Route ? entry.toJson() : JSON.stringify(entry.data)
 }

@@ -85,8 +85,17 @@ export class Route {
   }
 
   toRecord(): RouteRecord {
-    const last_activity = new Date(this.#activity.at).toISOString()
-    return { ...this.data, target: this.target.url, last_activity }
+    return { ...this.data, target: this.target.url, last_activity: this.#lastActivity }
+  }
+
+  /** The record as text, without a copy of the data: a list has many. */
+  toJson(): string {
+    if (Object.hasOwn(this.data, 'last_activity')) return JSON.stringify(this.toRecord())
+    return `${JSON.stringify(this.data).slice(0, -1)},"last_activity":"${this.#lastActivity}"}`
+  }
+
+  get #lastActivity(): string {
+    return new Date(this.#activity.at).toISOString()
   }
 }
 

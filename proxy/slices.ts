@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 
 /** In milliseconds. A request waits for two of them at most: one on its way, one on the answer's. */
-const sliceFor = 2
+const sliceFor = 1
 
 /** Divides long work, so that connections get their turn in between. The first slice begins at once. */
 export class Slices {

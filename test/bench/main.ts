@@ -3,6 +3,7 @@ import { cpus } from 'node:os'
 import { ClientError } from '../../packages/client/index.ts'
 import { BenchError } from './contender.ts'
 import { helpText, readOptions } from './options.ts'
+import { goalLines } from './proxies/goals.ts'
 import { table } from './report.ts'
 import { runBench } from './run.ts'
 import { subjects } from './subjects/index.ts'
@@ -33,6 +34,7 @@ async function main(): Promise<number> {
   const { hubs, proxies } = await runBench(options, note, end.signal)
   clearTimeout(timer)
   for (const run of [hubs, proxies]) if (run) console.log(table(run.rows, run.contenders))
+  if (proxies) console.log(`\n${goalLines(proxies.rows)}`)
   if (options.jsonFile !== null) {
     const machine = { node: process.version, cpus: cpus().length }
     const content = { at: new Date().toISOString(), machine, ...hubs, proxies }
