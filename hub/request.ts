@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Request, RequestHandler, Response } from 'express'
 import { HubError } from '../packages/core/errors.ts'
@@ -129,7 +129,7 @@ class LazyContext implements RequestContext {
   }
 
   get id(): string {
-    return (this.#id ??= randomBytes(6).toString('hex'))
+    return (this.#id ??= randomUUID().slice(24))
   }
 
   get url(): string {

@@ -37,13 +37,14 @@ export function pageHeaders(urls: HubUrls): RequestHandler {
     "trusted-types 'none'",
     `report-uri ${urls.hubPrefix}security/csp-report`,
   ].join('; ')
+  const headers = Object.entries({
+    ...everywhere,
+    'Content-Security-Policy': policy,
+    'Cross-Origin-Opener-Policy': 'same-origin',
+    'Permissions-Policy': 'camera=(), microphone=(), geolocation=(), payment=()',
+  })
   return (_req, res, next) => {
-    res.set({
-      ...everywhere,
-      'Content-Security-Policy': policy,
-      'Cross-Origin-Opener-Policy': 'same-origin',
-      'Permissions-Policy': 'camera=(), microphone=(), geolocation=(), payment=()',
-    })
+    for (const [name, value] of headers) res.setHeader(name, value)
     next()
   }
 }

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { sameText, signValue, verifyValue } from './signed-values.ts'
 
 /**
@@ -35,8 +35,7 @@ export function createXsrf(key: Buffer, clock: () => Date = () => new Date()): X
     return session === null ? id.startsWith('anonymous:') : id === `session:${session}`
   }
   const create = (session: string | null): string => {
-    const id =
-      session === null ? `anonymous:${randomBytes(16).toString('hex')}` : `session:${session}`
+    const id = session === null ? `anonymous:${randomUUID()}` : `session:${session}`
     return Buffer.from(signValue(key, '_xsrf', id, clock())).toString('base64url')
   }
 
