@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { parseTarget, pathAtTarget } from '../../proxy/target.ts'
 
 test('reads http, https and unix targets', () => {
@@ -19,6 +20,26 @@ test('reads http, https and unix targets', () => {
     assert.deepEqual(unix?.connect, { socketPath: '/run/a b' })
     assert.equal(unix.pathPrefix, '/x')
   }
+})
+
+test('reads an address and a port as it reads every other URL', () => {
+  const octet = fc.oneof(
+    fc.integer({ min: 0, max: 300 }).map(String),
+    fc.constantFrom('01', '0x7f'),
+  )
+  const port = fc.oneof(
+    fc.integer({ min: 0, max: 70_000 }).map(String),
+    fc.constantFrom('80', '080', '65535', '65536', ''),
+  )
+  fc.assert(
+    fc.property(fc.array(octet, { minLength: 3, maxLength: 5 }), port, (octets, at) => {
+      const url = `http://${octets.join('.')}:${at}`
+      const read = parseTarget(url)
+      const other = parseTarget(`${url}/`)
+      assert.deepEqual(read && { ...read, url: '' }, other && { ...other, url: '' })
+    }),
+    { numRuns: 500 },
+  )
 })
 
 test('takes nothing else for a target', () => {

@@ -87,12 +87,22 @@ function adding(bench: ProxyBench, count: number): Traffic & { kind: 'add' } {
   return { kind: 'add', port: Number(port), path, token, body, from, to, connections: 8 }
 }
 
+/** The least of three: both ends of the comparison lie minutes apart, on a machine that others use. */
 async function lookupAmong(bench: ProxyBench) {
   const { port } = bench.proxy
   const path = `/user/ada-${bench.added - 1}/small`
-  const plan = { kind: 'get', port, path, connections: 32 } as const
-  await bench.helpers.send({ ...plan, seconds: 0.5 })
-  const { result, cpu } = await costOf(bench, { ...plan, seconds: bench.isQuick ? 1 : 2 })
-  const label = `GET with ${bench.added} routes: CPU each`
-  return figure(label, (cpu * 1000) / result.count, 'us')
+  const plan = {
+    kind: 'get',
+    port,
+    path,
+    connections: 32,
+    seconds: bench.isQuick ? 0.5 : 1,
+  } as const
+  await bench.helpers.send({ ...plan, seconds: 1 })
+  const costs: number[] = []
+  for (let round = 0; round < 3; round += 1) {
+    const { result, cpu } = await costOf(bench, plan)
+    costs.push((cpu * 1000) / result.count)
+  }
+  return figure(`GET with ${bench.added} routes: CPU each`, Math.min(...costs), 'us')
 }
