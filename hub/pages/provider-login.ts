@@ -95,10 +95,23 @@ async function finish(
   const loggedIn = await login.attempt(request, end.verdict)
   if (loggedIn) {
     attempts.recordSuccess(end.browser)
-    return res.redirect(await open(loggedIn, req, res, end.next ?? ''))
+    const { baseUrl, hubPrefix } = pages.urls
+    const url = await open(loggedIn, req, res, end.next ?? '')
+    const isPlain = end.next === null || [baseUrl, hubPrefix].includes(end.next)
+    return isPlain ? leadOn(pages, req, res, url) : res.redirect(url)
   }
   const message = authenticator.refusalText ?? defaultRefusal
   await pages.show(req, res, 'error', { status: 403, statusText: 'Forbidden', message }, 403)
+}
+
+/**
+ * Goes to the page that follows a login where nothing else was asked for. A redirect would still
+ * count as a visit that the provider's site has made, and a page that starts a server asks about
+ * such visits first.
+ */
+async function leadOn(pages: Pages, req: Request, res: Response, url: string): Promise<void> {
+  if (contextOf(req).provenance.site !== 'cross-site') return res.redirect(url)
+  await pages.show(req, res, 'lead-on', { url })
 }
 
 /** What names the attempt on its way through the provider: `state`, or OAuth 1.0a's `oauth_token`. */

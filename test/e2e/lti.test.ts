@@ -71,6 +71,7 @@ function coursePage(hub: string, path: string): string {
     ([name, value]) => `<input type="hidden" name="${name}" value="${value}">`,
   )
   return `<a id="link" href="${hub}/hub/oauth_login?${query}">Hub</a>
+    <a id="anywhere" href="${hub}/hub/oauth_login?${query.replace(/&next=.*/, '')}">Hub</a>
     <form method="post" action="${hub}/hub/oauth_login">${inputs.join('')}<button id="post">Hub</button></form>`
 }
 
@@ -83,7 +84,7 @@ function answerPage(keys: LtiPlatform, asked: URLSearchParams): string {
 }
 
 it(
-  'people come from a course by a link and by a form, and not in a frame',
+  'people come from a course by a link and by a form, straight to their server where nothing else is asked for, and not in a frame',
   { skip, timeout: 120_000 },
   async (t) => {
     const { hub, platform, test } = await startSites(t)
@@ -107,13 +108,18 @@ it(
       assert.deepEqual([login?.sameSite, login?.secure, login?.httpOnly], ['Lax', true, true])
     }
 
+    const direct = await chromium.visitor()
+    await direct.goto(`${platform}/`)
+    await direct.click('#anywhere')
+    await direct.waitForURL(`${hub}/user/**`)
+
     const framed = await chromium.visitor()
     await framed.goto(`${platform}/frame`)
     await until(
       'it has come back',
       () => {
         const back = test.logLines.filter((line) => line.includes(' POST /hub/oauth_callback'))
-        return back.length === 3
+        return back.length === 4
       },
       30_000,
     )

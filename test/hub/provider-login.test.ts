@@ -115,6 +115,27 @@ describe('a login at an OpenID Connect provider', () => {
     assert.equal(await nameOf(linked), 'waiting')
   })
 
+  it('starts the server at once where nothing else was asked for, though another site has sent the browser', async (t) => {
+    const provider = await startFakeProvider(t)
+    provider.claims = { preferred_username: 'ada' }
+    await using test = await hubAt(await freeUrl(), provider.issuer)
+    const end = async (query: string) => {
+      const browser = new Browser(test.origin)
+      const away = await browser.get(`/hub/oauth_login${query}`)
+      const answer = await fetch(away.headers.get('location') ?? '', { redirect: 'manual' })
+      const headers = { 'sec-fetch-site': 'cross-site' }
+      const back = await browser.get(answer.headers.get('location') ?? '', headers)
+      const [, refresh] =
+        /<meta http-equiv="refresh" content="0; url=([^"]*)">/.exec(back.text) ?? []
+      return [back.status, refresh ?? back.headers.get('location')]
+    }
+    assert.deepEqual(await end(''), [200, '/hub/spawn'])
+    assert.deepEqual(await end('?next=%2F'), [200, '/'])
+    assert.deepEqual(await end('?next=%2Fhub%2F'), [200, '/hub/'])
+    for (const next of ['/hub/spawn', '/hub/spawn/ada', '/hub/logout', '/hub/home'])
+      assert.deepEqual(await end(`?next=${encodeURIComponent(next)}`), [302, next])
+  })
+
   it('lets two tabs log in at once, each once, and only in the browser that began', async (t) => {
     const provider = await startFakeProvider(t)
     provider.claims = { preferred_username: 'ada' }

@@ -323,6 +323,7 @@ export const samples: readonly PageSample[] = [
       },
     },
   },
+  { view: 'lead-on', label: 'plain', data: { ...visitor, url: '/hub/spawn' } },
   { view: 'logout-confirm', label: 'plain', data: { ...ada, formAction: '/hub/logout' } },
   { view: 'accept-share', label: 'ready', data: offer },
   {
