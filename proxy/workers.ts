@@ -286,8 +286,7 @@ interface InternalMessage {
 
 /**
  * node:cluster forgets the connection that it was handing to a worker when that worker dies: nobody
- * would ever answer or end it. A worker acknowledges each one that it has got; all that it has
- * acknowledged is known when its channel has ended.
+ * would ever answer or end it. A worker acknowledges each one that it has got.
  */
 function closeWhatIsLost(worker: Worker): void {
   const { process: child } = worker
@@ -301,7 +300,7 @@ function closeWhatIsLost(worker: Worker): void {
   child.on('internalMessage', ({ ack }: { readonly ack?: number }) => {
     if (ack !== undefined) handedOver.delete(ack)
   })
-  worker.once('disconnect', () => {
+  worker.once('exit', () => {
     for (const handle of handedOver.values()) handle.close()
     handedOver.clear()
   })
