@@ -1,12 +1,12 @@
-import type {
-  AuthenticatorPage,
-  AuthenticatorRoute,
-  PageForm,
-  PageLink,
-  RouteLogin,
-  RouteVisit,
+import {
+  type AuthenticatorPage,
+  type AuthenticatorRoute,
+  type PageForm,
+  type PageLink,
+  passwordFields,
+  type RouteLogin,
+  type RouteVisit,
 } from 'portico/authenticator'
-import { passwordFields } from 'portico/authenticator'
 import { innerName, isOf, type Member, outerVerdict } from './multi-member.ts'
 
 /** The routes of one of several below its name, and its own login form there. */

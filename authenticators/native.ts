@@ -6,10 +6,10 @@ import {
   type Identity,
   type LoginForm,
   type LoginRequest,
-  type PageLink,
-  type RouteVisit,
   nameKey,
+  type PageLink,
   passwordFields,
+  type RouteVisit,
   type Verdict,
 } from 'portico/authenticator'
 import { HubError } from 'portico/errors'

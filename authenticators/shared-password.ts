@@ -50,7 +50,9 @@ export const sharedPassword = defineAuthenticator({
         'invalid_request',
         "authenticator.passwordGroups needs 'authenticator.manageGroups: true'",
       )
-    context.log.warn('everybody shares one password: whoever knows it may log in as whomever they like')
+    context.log.warn(
+      'everybody shares one password: whoever knows it may log in as whomever they like',
+    )
     return { authenticate: ({ form }) => Promise.resolve(judge(options, context, form)) }
   },
 })

@@ -1,5 +1,4 @@
 import { mkdirSync } from 'node:fs'
-import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { authenticators } from '../authenticators/index.ts'
 import { describeError } from '../packages/core/errors.ts'
@@ -8,59 +7,31 @@ import { configurableHttpProxy } from '../proxy/client.ts'
 import { defaultTrustedPeers, TrustedPeers } from '../proxy/trusted-peers.ts'
 import { embeddedCommand, isEmbeddedCommand, settleCommand, spawners } from '../spawners/index.ts'
 import type { HubControl } from './api/hub.ts'
-import { type AppParts, createApp, createSocketApp } from './app.ts'
-import { recordAudit } from './audit-trail.ts'
+import { createApp, createSocketApp } from './app.ts'
+import { type Core, createCore } from './composition/core.ts'
 import {
-  createAuthentication,
   createLogins,
   endBlocked,
   introduceUsers,
   loadRolesOfAuthenticator,
-  type Logins,
 } from './composition/logins.ts'
-import { createObservation } from './composition/observation.ts'
-import { createRights } from './composition/rights.ts'
+import { createParts, type Parts } from './composition/parts.ts'
 import { createRouting, takeUp } from './composition/routing.ts'
 import { createServers } from './composition/servers.ts'
 import { loadServices } from './composition/services.ts'
-import { allowRule } from './config/checks.ts'
 import type { Config, Drivers } from './config.ts'
-import { Activity } from './domain/activity.ts'
-import { createExplanations } from './domain/explanations.ts'
-import { createGroups } from './domain/groups.ts'
-import { createLoginAttempts } from './domain/login-attempts.ts'
-import { createOauthProvider } from './domain/oauth-provider.ts'
-import type { Routes } from './domain/routes.ts'
 import { renameInvalid } from './domain/server-names.ts'
-import type { Servers } from './domain/servers.ts'
-import { SessionUse } from './domain/session-use.ts'
-import type { Services } from './domain/services.ts'
-import { createShareCodes, createShares } from './domain/shares.ts'
-import { createTokens } from './domain/tokens.ts'
 import { type HubUrls, hubUrls } from './domain/urls.ts'
-import { createUsers, type User } from './domain/users.ts'
-import { createXsrf } from './domain/xsrf.ts'
-import { createEvents } from './events.ts'
+import type { User } from './domain/users.ts'
 import { startJobs } from './jobs.ts'
 import { close, listen, listenOnSocket } from './listeners.ts'
 import { batched, createLog, type Log } from './log.ts'
 import { stopwatch } from './metrics.ts'
-import { customLoginView } from './pages/login.ts'
-import { createRenderer } from './pages/render.ts'
-import { createRequests } from './request.ts'
+import type { RequestDeps } from './request.ts'
 import type { Secrets } from './secrets.ts'
 import { Closers, type Stopped, Stopping, type StopOptions } from './stopping.ts'
-import { auditStore } from './store/audit.ts'
 import { backupDatabase, type Database, databaseAnswers, openDatabase } from './store/database.ts'
 import { acquireLock } from './store/lock.ts'
-import { loginAttemptStore } from './store/login-attempts.ts'
-import { oauthStore } from './store/oauth.ts'
-import { serverStore } from './store/servers.ts'
-import { shareCodeStore } from './store/share-codes.ts'
-import { shareStore } from './store/shares.ts'
-import { sessionStore } from './store/sessions.ts'
-import { tokenStore } from './store/tokens.ts'
-import { userStore } from './store/users.ts'
 
 /** The built-in drivers: the only place that names them. */
 export const drivers: Drivers = {
@@ -131,7 +102,7 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   closers.add(() => lock.release())
   const database = await openDatabase(join(dataDir, 'portico.sqlite'))
   closers.add(() => database[Symbol.asyncDispose]())
-  const core = await createCore(options, database, log)
+  const core = await createCore({ ...options, database, log })
   closers.add(() => core.activity.stop())
   closers.add(() => Promise.all([core.stopObserving(), core.authenticator.close?.()]))
   const { metrics } = core
@@ -144,27 +115,21 @@ async function build(options: StartOptions, log: Log, closers: Closers): Promise
   mkdirSync(join(logDir, 'servers'), { recursive: true, mode: 0o700 })
 
   const common = { ...options, ...core, database, log, urls, logDir }
-  const { proxy, routes, servers, logins, services, stopServers } = await createWork(common)
+  const work = await createWork(common)
+  const { proxy, routes, servers, logins, services } = work
   closers.add(() => servers.detach())
   closers.add(() => services.stop({ now: false }))
   const state = { isAdopted: false, isProxyUp: false }
   const stopping = new Stopping()
   const control = createControl({ options, core, database, state, urls, stopping })
   const parts = createParts({
-    options,
+    ...common,
+    ...work,
     core: { ...core, ...logins },
-    servers,
-    services,
-    routes,
     control,
-    urls,
-    log,
+    clientAddress: addressesBehind(config),
   })
-  if (hub.allowExistingInvalidNamedServers === 'autorename')
-    await renameInvalid(core.serverRows, log)
-  await servers.recall()
-  await loadRolesOfAuthenticator({ ...options, ...core, log })
-  await endBlocked({ ...options, ...core, log, stopServers })
+  await recover({ ...common, ...work })
   listener.serve(createApp(parts))
   closers.add(await openSocket(dataDir, parts))
   closers.add(() => core.feed.close())
@@ -202,6 +167,16 @@ async function createWork(deps: WorkDeps) {
   return { proxy, routes, servers, logins, services, stopServers }
 }
 
+/** Takes over what the last run has left, and ends what the config of now does not allow. */
+async function recover(deps: WorkDeps & Awaited<ReturnType<typeof createWork>>): Promise<void> {
+  const { config, servers, serverRows, log } = deps
+  if (config.hub.allowExistingInvalidNamedServers === 'autorename')
+    await renameInvalid(serverRows, log)
+  await servers.recall()
+  await loadRolesOfAuthenticator(deps)
+  await endBlocked(deps)
+}
+
 /** Tells whoever waits that the hub is there. */
 function runningHub(deps: {
   readonly options: StartOptions
@@ -227,64 +202,10 @@ function runningHub(deps: {
 }
 
 /** The operator's door. Returns how to close it. */
-async function openSocket(
-  dataDir: string,
-  parts: ReturnType<typeof createParts>,
-): Promise<() => Promise<void>> {
+async function openSocket(dataDir: string, parts: Parts): Promise<() => Promise<void>> {
   const app = createSocketApp({ ...parts, requests: parts.socketRequests })
   const socket = await listenOnSocket(join(dataDir, 'hub.sock'), app)
   return () => close(socket)
-}
-
-type Core = Awaited<ReturnType<typeof createCore>>
-
-/** Stores and the parts that need nothing but them. */
-async function createCore(
-  { config, secrets, metricsPrefix: prefix = 'jupyterhub' }: StartOptions,
-  database: Database,
-  log: Log,
-) {
-  const clock = (): Date => new Date()
-  const users = userStore(database)
-  const tokens = tokenStore(database)
-  const sessions = sessionStore(database)
-  const serverRows = serverStore(database)
-  const shares = shareStore(database)
-  const codes = shareCodeStore(database)
-  const attemptRows = loginAttemptStore(database)
-  const oauth = oauthStore(database)
-  const rights = await createRights({ config, database, users, tokens, sessions, log, clock })
-  const ended = await sessions.deleteOfOtherKeys(secrets.cookieKeyId)
-  if (ended > 0) log.warn(`the cookie secret has changed: ${ended} logins have ended`)
-  const events = createEvents()
-  recordAudit({ events, audit: auditStore(database), log, clock })
-  const { eventLogFile } = config.hub
-  const watching = { ...rights, users, events, log, clock, prefix, eventLogFile }
-  const resolution = config.hub.activityResolution
-  const rows = { users, servers: serverRows, tokens, sessions }
-  const activity = new Activity({ ...rights, ...rows, log, resolution })
-  const { sessionIdleTimeout: idleTimeout, cookieMaxAgeDays: maxAgeDays } = config.hub
-  const sessionUse = new SessionUse({ ...rights, activity, sessions, idleTimeout, maxAgeDays })
-  const observation = createObservation(watching)
-  const { metrics } = observation
-  const people = { config, secrets, database, users, sessions, ...rights, events, metrics }
-  return {
-    users,
-    tokens,
-    sessions,
-    attemptRows,
-    serverRows,
-    shares,
-    codes,
-    ...rights,
-    oauth,
-    events,
-    ...observation,
-    activity,
-    sessionUse,
-    ...(await createAuthentication({ ...people, log, clock })),
-    clock,
-  }
 }
 
 /** A quick start always runs the embedded server, as does a machine without `jupyterhub-singleuser`. */
@@ -335,94 +256,9 @@ function createControl({
   }
 }
 
-interface PartsDeps {
-  readonly options: StartOptions
-  readonly core: Core & Logins
-  readonly servers: Servers
-  readonly services: Services
-  readonly routes: Routes
-  readonly control: HubControl
-  readonly urls: HubUrls
-  readonly log: Log
-}
-
-function createParts(
-  deps: PartsDeps,
-): AppParts & { readonly socketRequests: AppParts['requests'] } {
-  const { options, core, servers, urls } = deps
-  const { config, secrets, quickStart, version } = options
-  const { base, driver } = config.authenticator
-  const { hub } = config
-  const frontEnds = frontEndsOf(config)
-  const requestDeps = {
-    ...core,
-    urls,
-    xsrf: createXsrf(secrets.cookieSecret),
-    cookieKey: secrets.cookieSecret,
-    cookieMaxAgeDays: hub.cookieMaxAgeDays,
-    hostPrefix: hub.cookieHostPrefixEnabled,
-    clientAddress: (request: IncomingMessage) => clientAddress(request, frontEnds),
-  }
-  const sharing = { ...core, servers }
-  const tokens = createTokens({
-    ...core,
-    store: core.tokens,
-    longestLife: hub.tokenExpiresInMaxSeconds,
-  })
-  return {
-    ...deps,
-    ...core,
-    requests: createRequests({ ...requestDeps, isOperator: false }),
-    socketRequests: createRequests({ ...requestDeps, isOperator: true }),
-    hosts: quickStart ? new Set(['127.0.0.1', 'localhost', '[::1]']) : null,
-    crossSitePost: driver.crossSitePost ?? false,
-    info: { version, spawner: config.spawner.driver.name, authenticator: driver.name },
-    options: {
-      ...hub,
-      admitsNobody: [...allowRule.find(config)].length > 0,
-      autoLogin: base.autoLogin,
-      autoLoginOauth2Authorize: base.autoLoginOauth2Authorize,
-      otpPrompt: base.requestOtp ? base.otpPrompt : null,
-      customLogin: base.customHtml !== '',
-    },
-    render: createViews(options, urls),
-    attempts: createLoginAttempts({ store: core.attemptRows, clock: core.clock }),
-    provider: createOauthProvider({
-      ...core,
-      tokenSeconds: hub.oauthTokenExpiresIn,
-      requirePkce: hub.oauthRequirePkce,
-      issuer: hub.publicUrl?.href ?? null,
-    }),
-    tokens,
-    explanations: createExplanations({ ...core, tokens }),
-    groups: createGroups({ ...core, store: core.groupRows }),
-    users: createUsers({
-      ...core,
-      store: core.users,
-      log: deps.log,
-      servers,
-      pattern: base.usernamePattern,
-      slowStop: hub.slowStopTimeout,
-    }),
-    shares: createShares(sharing),
-    shareCodes: createShareCodes(sharing),
-  }
-}
-
-function createViews({ config, version, quickStart }: StartOptions, urls: HubUrls) {
-  const { hubPrefix, baseUrl: prefix } = urls
-  const [loginUrl, logoutUrl] = [`${hubPrefix}login`, `${hubPrefix}logout`]
-  const globals = { baseUrl: hubPrefix, prefix, version, quickStart, loginUrl, logoutUrl }
-  const { customHtml } = config.authenticator.base
-  return createRenderer({
-    templatePaths: config.hub.templatePaths,
-    inline: customHtml === '' ? {} : { [customLoginView]: customHtml },
-    globals,
-  })
-}
-
-/** Whose word about the browser's address counts: the proxy's, and that of the front ends before it. */
-function frontEndsOf({ proxy }: Config): TrustedPeers {
+/** Tells the browser's address, by the word of the proxy and of the front ends before it. */
+function addressesBehind({ proxy }: Config): RequestDeps['clientAddress'] {
   const { trustedProxies = [] } = proxy.options as { readonly trustedProxies?: readonly string[] }
-  return new TrustedPeers([...defaultTrustedPeers, ...trustedProxies])
+  const frontEnds = new TrustedPeers([...defaultTrustedPeers, ...trustedProxies])
+  return (request) => clientAddress(request, frontEnds)
 }

@@ -16,6 +16,7 @@ import { ProxyApi } from './api-client.ts'
 import { logLevels } from './log.ts'
 import { ProxyProcess, type ProxyProgram, addressOf } from './proxy-process.ts'
 import { depthOfPath, escapePath, pathOfRoutespec, routespecOfPath } from './routespec.ts'
+import { TrustedPeers } from './trusted-peers.ts'
 
 /** Stands for our own program, wherever it is installed. */
 const ownName = 'portico-proxy'
@@ -44,8 +45,16 @@ const config = z.strictObject({
    * Front ends whose `X-Forwarded-*` headers the proxy believes: addresses, networks, `loopback`,
    * `unix`. Default: the latter two.
    */
-  trustedProxies: z.array(z.string().min(1)).optional(),
+  trustedProxies: z.array(z.string().superRefine(checkPeer)).optional(),
 })
+
+function checkPeer(entry: string, context: z.RefinementCtx): void {
+  try {
+    new TrustedPeers([entry]).trusts(null)
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message })
+  }
+}
 
 type Config = z.output<typeof config>
 

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { describeError } from 'portico/errors'
 import { plainHost } from './judgement.ts'
 import type { Log } from './log.ts'
 import { readRequestPath } from './request-path.ts'
@@ -48,7 +49,7 @@ export async function openBackend(
     await backed.readAll()
     return backed
   } catch (error) {
-    const [line] = (error as Error).message.split('\n')
+    const [line] = describeError(error).split('\n')
     throw new BadBackend(`--storage-backend ${storageBackend}: ${line}`, { cause: error })
   }
 }
@@ -177,7 +178,7 @@ export class BackedRoutes {
     try {
       await Promise.race([question(), late])
     } catch (error) {
-      this.#parts.log.error(`the storage backend failed: ${(error as Error).message}`)
+      this.#parts.log.error(`the storage backend failed: ${describeError(error)}`)
     } finally {
       late.catch(ignore)
       patience.abort()

@@ -278,24 +278,31 @@ function patienceWith(order: Order): number {
   return isTable ? answerWithin + order.change.table.length * answerWithinPerRoute : answerWithin
 }
 
+/** What node:cluster tells a worker, as far as it is looked at. */
+interface InternalMessage {
+  readonly act?: string
+  readonly seq?: number
+}
+
 /**
  * node:cluster forgets the connection that it was handing to a worker when that worker dies: nobody
- * would ever answer or end it.
+ * would ever answer or end it. A worker acknowledges each one that it has got.
  */
 function closeWhatIsLost(worker: Worker): void {
   const { process: child } = worker
   const send = child.send.bind(child)
-  const handedOver = new Map<unknown, { close(): void }>()
+  const handedOver = new Map<number, { close(): void }>()
   child.send = (...sent: unknown[]): boolean => {
-    const [message, handle] = sent as [{ seq?: number }, { close(): void } | undefined]
-    if (message.seq !== undefined && handle) handedOver.set(message.seq, handle)
+    const [{ act, seq }, handle] = sent as [InternalMessage, { close(): void } | undefined]
+    if (act === 'newconn' && seq !== undefined && handle) handedOver.set(seq, handle)
     return Reflect.apply(send, child, sent) as boolean
   }
-  child.on('internalMessage', ({ ack }: { ack?: number }) => {
+  child.on('internalMessage', ({ ack }: { readonly ack?: number }) => {
     if (ack !== undefined) handedOver.delete(ack)
   })
   worker.once('exit', () => {
     for (const handle of handedOver.values()) handle.close()
+    handedOver.clear()
   })
 }
 

@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import { HubError } from '../../packages/core/errors.ts'
 import type { Access, Caller } from '../domain/access.ts'
-import type { Requests } from '../request.ts'
-import { type Call, type Endpoint, endpoint, json, type Reply } from './endpoint.ts'
 import type { Services } from '../domain/services.ts'
+import type { Requests } from '../request.ts'
 import { readText } from './body.ts'
+import { type Call, type Endpoint, endpoint, json, type Reply } from './endpoint.ts'
 import { identifiedService } from './services.ts'
 import { type UserModelDeps, UserModels } from './user-models.ts'
 

@@ -40,6 +40,8 @@ export interface Authentication {
   readonly authStates: AuthStates
   /** Slows guessing, at the login page and elsewhere. */
   readonly guard: LoginGuard
+  /** What stands beside the field for a one-time password; null: there is none. */
+  readonly otpPrompt: string | null
 }
 
 /** @throws {HubError} `invalid_request` when auth state is to be kept and there is no key. */
@@ -58,17 +60,19 @@ export async function createAuthentication(deps: AuthenticatorDeps): Promise<Aut
     metrics: deps.metrics,
     throttled: (user, peer) => deps.events.emit({ kind: 'login-throttled', user, peer }),
   })
-  const authenticator = await driver.create(options, contextOf({ ...deps, identities, guard }))
+  const otpPrompt = base.requestOtp ? base.otpPrompt : null
+  const hub = contextOf({ ...deps, identities, guard, otpPrompt })
+  const authenticator = await driver.create(options, hub)
   const kept = base.enableAuthState ? cipher : null
   const authStates = createAuthStates({ users, log, cipher: kept })
-  return { authenticator, identities, authStates, guard }
+  return { authenticator, identities, authStates, guard, otpPrompt }
 }
 
 /** What the authenticator may use of the hub. */
 function contextOf(
-  deps: AuthenticatorDeps & Pick<Authentication, 'identities' | 'guard'>,
+  deps: AuthenticatorDeps & Pick<Authentication, 'identities' | 'guard' | 'otpPrompt'>,
 ): AuthenticatorContext {
-  const { config, secrets, database, users, sessions, changes, guard, log, clock } = deps
+  const { config, secrets, database, users, sessions, changes, guard, otpPrompt, log, clock } = deps
   const { hub, authenticator } = config
   const { base, driver } = authenticator
   const admins = new Set(configAdmins(config).map(nameKey))
@@ -78,7 +82,7 @@ function contextOf(
   return {
     log,
     manageGroups: base.manageGroups,
-    otpPrompt: base.requestOtp ? base.otpPrompt : null,
+    otpPrompt,
     passwords: passwordStore(database, { cipher: fernet(secrets.cryptKeys), clock, users }),
     isReserved: (userName) => reserved.has(nameKey(userName)) || reserved.has(mapped(userName)),
     attempt: (userName, peer) => guard.begin(userName, peer),

@@ -11,7 +11,7 @@ export interface AuthStates {
   /** Null when there is none, or none that can be read: `authenticator.enableAuthState`. */
   of(user: Pick<User, 'id' | 'name'>): Promise<Json | null>
   /** Whether there is one that no key can read any more. */
-  isLost(user: Pick<User, 'id' | 'name'>): Promise<boolean>
+  isLost(user: Pick<User, 'id'>): Promise<boolean>
   /** @throws {HubError} `invalid_request` when this hub keeps none. */
   set(user: Pick<User, 'id'>, state: Json | null): Promise<void>
   /** The form in which it is stored; null when this hub keeps none. */
@@ -31,24 +31,25 @@ export function createAuthStates({ users, cipher, log }: AuthStatesDeps): AuthSt
       ? null
       : cipher.encrypt(Buffer.from(JSON.stringify(state)))
   /** Null when there is none, undefined when it cannot be read. */
-  const read = async ({
-    id,
-    name,
-  }: Pick<User, 'id' | 'name'>): Promise<Json | null | undefined> => {
+  const read = async ({ id }: Pick<User, 'id'>): Promise<Json | null | undefined> => {
     const stored = (cipher && (await users.loginOf(id))?.encryptedAuthState) ?? null
     if (!stored) return null
     const clear = cipher?.decrypt(stored)
-    if (clear) return JSON.parse(clear.toString()) as Json
-    log.warn(
-      `the auth state of ${name} cannot be read: no key in JUPYTERHUB_CRYPT_KEY fits; it counts as none`,
-    )
-    return undefined
+    return clear ? (JSON.parse(clear.toString()) as Json) : undefined
   }
   return {
     isKept: cipher !== null,
     seal,
-    of: async (user) => (await read(user)) ?? null,
     isLost: async (user) => (await read(user)) === undefined,
+
+    async of(user) {
+      const state = await read(user)
+      if (state !== undefined) return state
+      log.warn(
+        `the auth state of ${user.name} cannot be read: no key in JUPYTERHUB_CRYPT_KEY fits; it counts as none`,
+      )
+      return null
+    },
 
     async set({ id }, state) {
       if (!cipher)

@@ -4,6 +4,8 @@ import type { ServerRun } from './server-run.ts'
 export class RunningServers {
   readonly #byUser = new Map<number, Map<string, ServerRun>>()
   readonly #byPrefix = new Map<string, ServerRun>()
+  /** Most slashes that a path of a server has had. */
+  #deepest = 0
 
   get size(): number {
     return this.#byPrefix.size
@@ -18,6 +20,7 @@ export class RunningServers {
     const runs = this.#byUser.get(userId) ?? new Map<string, ServerRun>()
     this.#byUser.set(userId, runs.set(name, run))
     this.#byPrefix.set(run.prefix, run)
+    this.#deepest = Math.max(this.#deepest, run.prefix.split('/').length - 1)
   }
 
   remove({ row, prefix }: ServerRun): void {
@@ -35,13 +38,14 @@ export class RunningServers {
     return this.#byUser.get(userId)?.get(name) ?? null
   }
 
-  /** The server that a path belongs to; time depends on the length of the path alone. */
+  /** The server that a path belongs to. Looks at no more of the path than paths of servers have. */
   at(path: string): ServerRun | null {
-    for (let end = path.lastIndexOf('/'); end >= 0; end = path.lastIndexOf('/', end - 1)) {
-      const run = this.#byPrefix.get(path.slice(0, end + 1))
-      if (run) return run
-      if (end === 0) break
+    let found: ServerRun | null = null
+    let end = path.indexOf('/')
+    for (let depth = 1; end >= 0 && depth <= this.#deepest; depth += 1) {
+      found = this.#byPrefix.get(path.slice(0, end + 1)) ?? found
+      end = path.indexOf('/', end + 1)
     }
-    return null
+    return found
   }
 }

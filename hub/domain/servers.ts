@@ -60,8 +60,8 @@ export interface ServersDeps {
   readonly named: NamedServerOptions
   /** Throws when the user may not have a server started now. */
   readonly beforeStart?: (user: User) => Promise<void>
-  /** Who is blocked gets no server. Default: everybody does. */
-  readonly access?: Pick<Access, 'admits'>
+  /** Who is blocked gets no server. */
+  readonly access: Pick<Access, 'admits'>
   /** What `spawner.authStateHook` is given. */
   readonly authStates: Pick<AuthStates, 'of'>
   /** True for the embedded server, which does PKCE. */
@@ -159,7 +159,7 @@ export class Servers {
   async #start(user: User, name: string, request: StartRequest): Promise<ServerRun> {
     const joined = this.#joined(user, name)
     if (joined) return joined
-    if ((await this.#deps.access?.admits(user)) === false)
+    if (!(await this.#deps.access.admits(user)))
       throw new HubError('forbidden', `${user.name} is blocked`)
     const known = await this.#deps.store.find(user.id, name)
     const displayName = await this.#names.admit(user, { ...request, name, known })

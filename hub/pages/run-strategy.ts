@@ -41,17 +41,11 @@ export async function runStrategy(
       reject(asError(error ?? 'the strategy has not decided')),
     )
   })
-  const late = after(ms).then((): never => {
-    throw new HubError(
-      'unavailable',
-      'The provider does not answer in time. Try again in a moment',
-      {
-        retryAfter: 10,
-      },
-    )
+  const settled = await Promise.race([outcome, after(ms)])
+  if (settled) return settled
+  throw new HubError('unavailable', 'The provider does not answer in time. Try again in a moment', {
+    retryAfter: 10,
   })
-  late.catch(() => {})
-  return Promise.race([outcome, late])
 }
 
 /** The response as passport uses it: only to redirect. */

@@ -7,6 +7,7 @@ import { UserLists, type UserPage } from './user-lists.ts'
 import type { UserQuery } from './user-query.ts'
 
 type UserRow = Selectable<Schema['users']>
+type ShownRow = Omit<UserRow, 'name_key' | 'cookie_id' | 'encrypted_auth_state' | 'allowed_by'>
 
 /** A user as stored. Times are dates; `userInfo` is the authenticator's clear-text profile. */
 export interface User {
@@ -391,7 +392,7 @@ function fromRow(row: UserRow | undefined): User | null {
   return row ? known(row) : null
 }
 
-function known(row: UserRow): User {
+function known(row: ShownRow): User {
   return {
     id: row.id,
     name: row.name,
@@ -404,15 +405,10 @@ function known(row: UserRow): User {
 }
 
 function detailed(row: DetailsRow): UserDetails {
-  const [id, name, admin, blocked, createdAt, activeAt, userInfo, groups, roles, hasServers] = row
+  const [id, name, admin, blocked, created_at, last_activity_at, user_info, ...links] = row
+  const [groups, roles, hasServers] = links
   return {
-    id,
-    name,
-    admin: admin === 1,
-    blocked: blocked === 1,
-    createdAt: new Date(createdAt),
-    lastActivityAt: activeAt === null ? null : new Date(activeAt),
-    userInfo: userInfo === null ? null : (JSON.parse(userInfo) as unknown),
+    ...known({ id, name, admin, blocked, created_at, last_activity_at, user_info }),
     groups: groups.toSorted(),
     roles: roles.toSorted(),
     hasServers: hasServers === 1,

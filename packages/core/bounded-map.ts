@@ -1,13 +1,15 @@
 /**
- * A map that forgets its oldest entries once it is full; an entry that is set again is young. Every
- * call takes the same time however much there is: to find the first key of a plain `Map`, V8 walks
- * past the remains of all that was deleted before it.
+ * A map that forgets its oldest entries once it is full; an entry that is set again is young. On
+ * average a call takes the same time however much there is: to find the first key of a plain `Map`,
+ * V8 walks past the remains of all that was deleted before it.
  */
 export class BoundedMap<Key, Value> {
   readonly #capacity: number
   readonly #entries = new Map<Key, Value>()
   /** Stands before the oldest entry: all that it has passed is deleted. */
   #oldest: IterableIterator<Key>
+  /** Entries that were set since it last moved. */
+  #written = 0
 
   /** `capacity`: most entries, 1 or more. */
   constructor(capacity: number) {
@@ -27,10 +29,11 @@ export class BoundedMap<Key, Value> {
   set(key: Key, value: Value): Key | undefined {
     this.#entries.delete(key)
     this.#entries.set(key, value)
-    if (this.#entries.size <= this.#capacity) return undefined
-    const { value: oldest } = this.#oldest.next() as IteratorYieldResult<Key>
-    this.#entries.delete(oldest)
-    return oldest
+    this.#written += 1
+    if (this.#entries.size > this.#capacity) return this.#forgetOldest()
+    // V8 keeps each table that an iterator has not left behind, with all that was ever in it.
+    if (this.#written > this.#entries.size) this.#begin()
+    return undefined
   }
 
   delete(key: Key): boolean {
@@ -39,11 +42,23 @@ export class BoundedMap<Key, Value> {
 
   clear(): void {
     this.#entries.clear()
-    this.#oldest = this.#entries.keys()
+    this.#begin()
   }
 
   /** The oldest first. */
   entries(): IterableIterator<[Key, Value]> {
     return this.#entries.entries()
+  }
+
+  #forgetOldest(): Key {
+    const { value: oldest } = this.#oldest.next() as IteratorYieldResult<Key>
+    this.#entries.delete(oldest)
+    this.#written = 0
+    return oldest
+  }
+
+  #begin(): void {
+    this.#oldest = this.#entries.keys()
+    this.#written = 0
   }
 }

@@ -62,6 +62,7 @@ test('options have the names and defaults of JupyterHub', () => {
     { apiUrl: 'unix:///x' },
     { command: [] },
     { concurrency: 0 },
+    { trustedProxies: ['localhost'] },
   ]) {
     assert.ok(!configurableHttpProxy.config.safeParse(wrong).success)
   }

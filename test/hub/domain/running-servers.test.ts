@@ -31,4 +31,8 @@ it('running servers are found by owner, name and the path they live at', () => {
   servers.remove(lab)
   assert.equal(servers.at('/jhub/user/ada/lab/x'), ada, 'a page of the default server')
   assert.deepEqual([...servers], [ada, adam])
+  const started = performance.now()
+  for (let round = 0; round < 100; round += 1) servers.at(`/${'/'.repeat(15_000)}${round}`)
+  const ms = performance.now() - started
+  assert.ok(ms < 1_500, `a path of slashes took ${ms / 100} ms`)
 })

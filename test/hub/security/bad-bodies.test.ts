@@ -1,30 +1,16 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { rawSend } from '../../support/raw-http.ts'
-import { startTestHub, type TestHub } from '../../support/start-hub.ts'
+import { type HubUnderAttack, startHubUnderAttack } from '../../support/hub-under-attack.ts'
 
 describe('a bad body', () => {
-  let test: TestHub
-  let token = ''
+  let test: HubUnderAttack
 
   before(async () => {
-    test = await startTestHub({
-      config: { hub: { adminUsers: ['root'] }, authenticator: { password: 'pw' } },
-    })
-    token = (await test.operator.createToken('root')).token
+    test = await startHubUnderAttack()
   })
   after(() => test[Symbol.asyncDispose]())
 
-  /** Through the proxy, as an admin; the path is sent byte by byte. */
-  function send(method: string, path: string, body = '') {
-    return rawSend(test.origin, path, {
-      method,
-      body,
-      headers: [`Authorization: token ${token}`, `Content-Length: ${Buffer.byteLength(body)}`],
-    })
-  }
-
-  it('in JSON bodies is a 400 that says so', async () => {
+  it('that is no JSON object is a 400 that says so', async () => {
     const deep = (open: string, close: string, depth: number) =>
       open.repeat(depth) + close.repeat(depth)
     const everywhere = [
@@ -60,7 +46,7 @@ describe('a bad body', () => {
     calls.push(['POST', 'users/root/server'])
     for (const [method = '', path = ''] of calls)
       for (const body of everywhere) {
-        const answer = await send(method, `/hub/api/${path}`, body)
+        const answer = await test.send(method, `/hub/api/${path}`, body)
         assert.equal(answer.status, 400, `${method} ${path} ${body.slice(0, 50)}: ${answer.body}`)
         const { message } = JSON.parse(answer.body) as { message: string }
         assert.ok(message.length > 5 && message.length < 2000)
@@ -125,7 +111,7 @@ describe('a bad body', () => {
     for (const [call, bodies] of Object.entries(cases))
       for (const body of bodies) {
         const [method = '', path = ''] = call.split(' ')
-        const answer = await send(method, `/hub/api/${path}`, JSON.stringify(body))
+        const answer = await test.send(method, `/hub/api/${path}`, JSON.stringify(body))
         assert.equal(
           answer.status,
           400,
@@ -137,10 +123,10 @@ describe('a bad body', () => {
 
   it('does not reach prototypes', async () => {
     const body = '{"usernames":["pro"],"__proto__":{"admin":true}}'
-    assert.equal((await send('POST', '/hub/api/users', body)).status, 201)
+    assert.equal((await test.send('POST', '/hub/api/users', body)).status, 201)
     assert.equal((await test.operator.user('pro')).admin, false)
     const nested = '{"user_options":{"__proto__":{"a":1},"constructor":{"prototype":{"b":2}}}}'
-    await send('POST', '/hub/api/users/pro/server', nested)
+    await test.send('POST', '/hub/api/users/pro/server', nested)
     assert.equal(({} as Record<string, unknown>)['a'], undefined)
     assert.equal(({} as Record<string, unknown>)['b'], undefined)
     await test.operator.deleteUser('pro')
@@ -150,7 +136,7 @@ describe('a bad body', () => {
     await test.operator.createUsers(['opt'])
     for (const depth of [50, 2000, 20_000, 150_000]) {
       const body = `{"user_options":{"a":${'['.repeat(depth)}${']'.repeat(depth)}}}`
-      const { status } = await send('POST', '/hub/api/users/opt/server', body)
+      const { status } = await test.send('POST', '/hub/api/users/opt/server', body)
       assert.ok(status === 201 || (status === 400 && depth > 2000), `${depth}: ${status}`)
       await test.operator.stopServer('opt')
     }

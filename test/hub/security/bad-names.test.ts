@@ -1,29 +1,15 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { Browser } from '../../support/browser.ts'
-import { rawSend } from '../../support/raw-http.ts'
-import { startTestHub, type TestHub } from '../../support/start-hub.ts'
+import { type HubUnderAttack, startHubUnderAttack } from '../../support/hub-under-attack.ts'
 
 describe('a bad name', () => {
-  let test: TestHub
-  let token = ''
+  let test: HubUnderAttack
 
   before(async () => {
-    test = await startTestHub({
-      config: { hub: { adminUsers: ['root'] }, authenticator: { password: 'pw' } },
-    })
-    token = (await test.operator.createToken('root')).token
+    test = await startHubUnderAttack()
   })
   after(() => test[Symbol.asyncDispose]())
-
-  /** Through the proxy, as an admin; the path is sent byte by byte. */
-  function send(method: string, path: string, body = '') {
-    return rawSend(test.origin, path, {
-      method,
-      body,
-      headers: [`Authorization: token ${token}`, `Content-Length: ${Buffer.byteLength(body)}`],
-    })
-  }
 
   async function isRefused(what: string, answer: Promise<{ status: number; body: string }>) {
     const { status, body } = await answer
@@ -34,7 +20,7 @@ describe('a bad name', () => {
     return body
   }
 
-  it('in names is refused when users are made and renamed', async () => {
+  it('is refused when users are made and renamed', async () => {
     const bad = [
       '',
       ' ',
@@ -52,16 +38,22 @@ describe('a bad name', () => {
     for (const name of bad) {
       const what = JSON.stringify(name)
       if (name !== ' a') {
-        await isRefused(what, send('POST', '/hub/api/users', JSON.stringify({ usernames: [name] })))
-        await isRefused(what, send('PATCH', '/hub/api/users/root', JSON.stringify({ name })))
+        await isRefused(
+          what,
+          test.send('POST', '/hub/api/users', JSON.stringify({ usernames: [name] })),
+        )
+        await isRefused(what, test.send('PATCH', '/hub/api/users/root', JSON.stringify({ name })))
       }
       const path = `/hub/api/users/${encodeURIComponent(name)}`
-      const { status } = await send('POST', path)
+      const { status } = await test.send('POST', path)
       assert.ok(status >= 400 && status < 500, `${path}: ${status}`)
     }
     const lone = String.raw`"\ud800"`
-    await isRefused('lone surrogate', send('POST', '/hub/api/users', `{"usernames":[${lone}]}`))
-    await isRefused('lone surrogate', send('PATCH', '/hub/api/users/root', `{"name":${lone}}`))
+    await isRefused(
+      'lone surrogate',
+      test.send('POST', '/hub/api/users', `{"usernames":[${lone}]}`),
+    )
+    await isRefused('lone surrogate', test.send('PATCH', '/hub/api/users/root', `{"name":${lone}}`))
     const names = []
     for await (const user of test.operator.users()) names.push(user.name)
     assert.deepEqual(names, ['root'])
@@ -70,10 +62,10 @@ describe('a bad name', () => {
   it('that looks like another name is that name', async () => {
     await test.operator.createUsers(['kelvin'])
     for (const name of ['KELVIN', '\u212aelvin', '\uff4belvin', 'kel\u2174in']) {
-      const taken = await send('POST', '/hub/api/users', JSON.stringify({ usernames: [name] }))
+      const taken = await test.send('POST', '/hub/api/users', JSON.stringify({ usernames: [name] }))
       assert.equal(taken.status, 409, name)
       assert.equal((await test.operator.user(name)).name, 'kelvin')
-      const renamed = await send('PATCH', '/hub/api/users/root', JSON.stringify({ name }))
+      const renamed = await test.send('PATCH', '/hub/api/users/root', JSON.stringify({ name }))
       assert.equal(renamed.status, 400)
     }
     await test.operator.deleteUser('kelvin')

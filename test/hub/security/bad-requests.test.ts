@@ -1,32 +1,19 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { Browser } from '../../support/browser.ts'
+import { type HubUnderAttack, startHubUnderAttack } from '../../support/hub-under-attack.ts'
 import { rawRequest, rawSend } from '../../support/raw-http.ts'
-import { startTestHub, type TestHub } from '../../support/start-hub.ts'
 
 describe('a bad request', () => {
-  let test: TestHub
+  let test: HubUnderAttack
   let root: Browser
-  let token = ''
 
   before(async () => {
-    test = await startTestHub({
-      config: { hub: { adminUsers: ['root'] }, authenticator: { password: 'pw' } },
-    })
+    test = await startHubUnderAttack()
     root = new Browser(test.origin)
     await root.logIn('/', 'root', 'pw')
-    token = (await test.operator.createToken('root')).token
   })
   after(() => test[Symbol.asyncDispose]())
-
-  /** Through the proxy, as an admin; the path is sent byte by byte. */
-  function send(method: string, path: string, body = '') {
-    return rawSend(test.origin, path, {
-      method,
-      body,
-      headers: [`Authorization: token ${token}`, `Content-Length: ${Buffer.byteLength(body)}`],
-    })
-  }
 
   it('in paths is refused by the proxy or by the hub, never a 500', async () => {
     const paths = [
@@ -71,7 +58,7 @@ describe('a bad request', () => {
         for (const method of ['GET', 'POST', 'DELETE']) {
           const { status } = await rawSend(origin, path, {
             method,
-            headers: [`Authorization: token ${token}`, 'Content-Length: 0'],
+            headers: [`Authorization: token ${test.token}`, 'Content-Length: 0'],
           })
           assert.ok(status > 0 && status < 500, `${method} ${origin}${path}: ${status}`)
         }
@@ -106,7 +93,7 @@ describe('a bad request', () => {
     )
     requests.push('GET /hub/login HTTP/1.1\r\nHost: x\r\nBad Header: y\r\n\r\n', 'NONSENSE\r\n\r\n')
     const paged = 'Accept: application/jupyterhub-pagination+json'
-    const auth = `Authorization: token ${token}`
+    const auth = `Authorization: token ${test.token}`
     for (const host of ['[', 'a b', '%', '@', 'x:99999'])
       requests.push(get('/hub/api/users?limit=1', `Host: ${host}\r\n${paged}\r\n${auth}`))
     for (const request of requests)
@@ -134,7 +121,7 @@ describe('a bad request', () => {
       '?offset=9'.padEnd(40, '9'),
     )
     for (const query of refused) {
-      const answer = await send('GET', `/hub/api/users${query}`)
+      const answer = await test.send('GET', `/hub/api/users${query}`)
       assert.equal(answer.status, 400, `${query}: ${answer.body}`)
     }
     const accepted = [
@@ -153,7 +140,7 @@ describe('a bad request', () => {
     )
     accepted.push('?include_stopped_servers=maybe')
     for (const query of accepted) {
-      const answer = await send('GET', `/hub/api/users${query}`)
+      const answer = await test.send('GET', `/hub/api/users${query}`)
       assert.equal(answer.status, 200, `${query}: ${answer.body}`)
     }
     const next = [
@@ -239,7 +226,7 @@ describe('a bad request', () => {
         ['POST', '/hub/login'],
         ['POST', '/hub/api/users'],
       ] as const) {
-        const headers = [`Authorization: token ${token}`, line]
+        const headers = [`Authorization: token ${test.token}`, line]
         if (method === 'POST' && !/^(?:content-length|transfer)/i.test(line))
           headers.push('Content-Length: 3')
         const { status } = await rawSend(test.origin, path, {
@@ -264,6 +251,6 @@ describe('a bad request', () => {
       })
       assert.equal(status, 403, value.slice(0, 20))
     }
-    assert.equal((await rawSend(test.origin, `/hub/api/user?token=${token}`)).status, 403)
+    assert.equal((await rawSend(test.origin, `/hub/api/user?token=${test.token}`)).status, 403)
   })
 })

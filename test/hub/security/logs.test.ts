@@ -3,35 +3,21 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { Browser } from '../../support/browser.ts'
-import { rawSend } from '../../support/raw-http.ts'
-import { startTestHub, type TestHub } from '../../support/start-hub.ts'
+import { type HubUnderAttack, startHubUnderAttack } from '../../support/hub-under-attack.ts'
 
 /** Stands for every secret that a request can carry; must never be found in a log. */
 const canary = 'canary0123456789abcdefcanary'
 
 describe('what is hostile', () => {
-  let test: TestHub
+  let test: HubUnderAttack
   let root: Browser
-  let token = ''
 
   before(async () => {
-    test = await startTestHub({
-      config: { hub: { adminUsers: ['root'] }, authenticator: { password: 'pw' } },
-    })
+    test = await startHubUnderAttack()
     root = new Browser(test.origin)
     await root.logIn('/', 'root', 'pw')
-    token = (await test.operator.createToken('root')).token
   })
   after(() => test[Symbol.asyncDispose]())
-
-  /** Through the proxy, as an admin; the path is sent byte by byte. */
-  function send(method: string, path: string, body = '') {
-    return rawSend(test.origin, path, {
-      method,
-      body,
-      headers: [`Authorization: token ${token}`, `Content-Length: ${Buffer.byteLength(body)}`],
-    })
-  }
 
   const logSize = () => test.logLines.join('\n').length
 
@@ -48,7 +34,10 @@ describe('what is hostile', () => {
       assert.equal(almost.status, 403)
       assert.ok(!almost.text.includes('z'.repeat(40)))
     }
-    assert.equal((await send('POST', '/hub/api/users', `{"usernames":["${big}"]}`)).status, 413)
+    assert.equal(
+      (await test.send('POST', '/hub/api/users', `{"usernames":["${big}"]}`)).status,
+      413,
+    )
     assert.ok(logSize() - before < 15 * 1024, `${logSize() - before} bytes for 12 requests`)
   })
 
@@ -67,17 +56,17 @@ describe('what is hostile', () => {
     await eve.get(`/hub/api/authorizations/cookie/jupyterhub-hub-login/${canary}`)
     await eve.get(`/hub/%zz?token=${canary}`)
     await eve.api('POST', `/hub/api/oauth2/token?client_secret=${canary}`)
-    await send(
+    await test.send(
       'POST',
       '/hub/api/oauth2/token',
       `client_id=x&client_secret=${canary}&code=${canary}`,
     )
-    await send(
+    await test.send(
       'POST',
       '/hub/api/users/root/tokens',
       `{"note":"${canary}", "scopes": ["${canary}"]}`,
     )
-    await send('POST', '/hub/api/users', `{"${canary}":1`)
+    await test.send('POST', '/hub/api/users', `{"${canary}":1`)
     const made = await test.operator.createToken('root')
     await eve.get('/hub/api/user', { Authorization: `token ${made.token}` })
     const cookies = ['jupyterhub-hub-login', 'jupyterhub-session-id', '_xsrf'].map((name) =>
@@ -93,7 +82,7 @@ describe('what is hostile', () => {
       .filter((file) => file.isFile())
       .map((file) => readFileSync(join(file.parentPath, file.name), 'utf8'))
     const logs = [...test.logLines, ...written].join('\n')
-    for (const secret of [canary, token, made.token, ...cookies])
+    for (const secret of [canary, test.token, made.token, ...cookies])
       assert.ok(secret === undefined || !logs.includes(secret), `${secret} was logged`)
     const lines = test.logLines.map(
       (line) => JSON.parse(line) as { level: string; message: string },

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { BoundedMap } from '../../../packages/core/bounded-map.ts'
 
@@ -41,5 +44,22 @@ describe('a bounded map', () => {
         for (const [held, value] of wanted) assert.equal(map.get(held), value)
       }),
     )
+  })
+
+  it('keeps nothing of values that others have taken the place of, also while it has room', async () => {
+    const map = new BoundedMap<number, object>(1_000)
+    const values: WeakRef<object>[] = []
+    for (let index = 0; index < 5_000; index += 1) {
+      const value = { index }
+      values.push(new WeakRef(value))
+      map.set(index % 20, value)
+    }
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    await turn()
+    collect()
+    const held = values.filter((value) => value.deref() !== undefined).length
+    assert.ok(held >= 20 && held < 200, `${held} values`)
+    assert.equal(map.size, 20)
   })
 })
