@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { setPriority } from 'node:os'
+import { constants, getPriority, setPriority } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HubError } from 'portico/errors'
 import { programPath } from 'portico/process'
@@ -32,7 +32,7 @@ interface Job<Request, Reply> {
 /** Milliseconds until a worker must be up, and after which one without work is ended. */
 const startPatience = 30_000
 const idleTime = 300_000
-/** Below the hub, and not so far below what else runs here that logins would hardly go on. */
+/** How far below the hub: not so far below what else runs here that logins would hardly go on. */
 const niceness = 5
 /** Milliseconds that a question waits for one of the processes there are, before another is started. */
 const growAfter = 500
@@ -238,7 +238,8 @@ class Worker<Request extends object, Reply> {
 /** What checks passwords may wait: the hub answers others meanwhile. */
 function giveWay({ pid }: ChildProcess): void {
   try {
-    if (pid !== undefined) setPriority(pid, niceness)
+    const least = constants.priority.PRIORITY_LOW
+    if (pid !== undefined) setPriority(pid, Math.min(getPriority() + niceness, least))
   } catch {
     // It has ended already, or this machine does not allow it.
   }
